@@ -3,6 +3,7 @@ It must not know what any of that content does."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 COLLECTION = ("ansible_collections", "pifleet", "fleet")
@@ -20,3 +21,17 @@ def link_collection(run_dir: Path) -> Path:
     link.parent.mkdir(parents=True)
     link.symlink_to(root(), target_is_directory=True)
     return run_dir
+
+
+def role_file(role: str, name: str) -> str:
+    """The text of one file that a role carries to hosts."""
+    return (root() / "roles" / role / "files" / name).read_text(encoding="utf-8")
+
+
+def image_recipe() -> str:
+    """A hash over everything in the role pi_image that ends up in the image."""
+    total = hashlib.sha256()
+    role = root() / "roles" / "pi_image"
+    for path in sorted(p for folder in ("files", "templates") for p in (role / folder).rglob("*") if p.is_file()):
+        total.update(f"{path.relative_to(role)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()

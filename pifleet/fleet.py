@@ -25,6 +25,7 @@ NAME_LIMIT = 19
 # 0x70000000 up to the largest signed 32-bit number is left alone by distributions and systemd
 # (systemd's "Users, Groups, UIDs and GIDs" table), so a number made from the name is free on every host.
 FIRST_UID = 1_900_000_000
+SERVICE_UID = FIRST_UID - 1
 UID_COUNT = 200_000_000
 
 
