@@ -1,0 +1,95 @@
+"""Owns what a finished run means: outcomes, the JSON documents that others build on, merged errors and exit codes.
+It must not reach anything, print anything or know which verb ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pifleet.errors import BadInput, PifleetError, Refused, Trouble
+
+Result = Literal["ok", "changed", "failed", "skipped", "unreachable"]
+
+GOOD, FAILED, BAD_INPUT, PENDING, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one host (empty `sandbox`) or one sandbox. `seconds` is wall time spent on it."""
+
+    host: str
+    sandbox: str
+    result: Result
+    seconds: float = 0.0
+    error: Trouble | None = None
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.sandbox or self.host
+
+    @property
+    def good(self) -> bool:
+        """Whether this leaves nothing to do; a row skipped without an error was not wanted."""
+        return self.result in ("ok", "changed") or (self.result == "skipped" and self.error is None)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "host": self.host,
+            "sandbox": self.sandbox or None,
+            "result": self.result,
+            "seconds": round(self.seconds, 1),
+            "error": self.error.as_json() if self.error else None,
+        }
+
+
+@dataclass(frozen=True)
+class Merged:
+    """One error and every host or sandbox that reported it."""
+
+    trouble: Trouble
+    places: tuple[str, ...]
+
+
+def document(kind: str, **fields: Any) -> dict[str, Any]:
+    """A JSON document of this kind: what `-o json` prints. Version 1 of a shape only ever gains keys."""
+    return {"schema": f"pifleet.{kind}/1", **fields}
+
+
+def error_document(error: PifleetError) -> dict[str, Any]:
+    """What `-o json` prints when a verb could not do its work at all."""
+    mistakes = error.mistakes if isinstance(error, BadInput) else ()
+    shown = [{"path": item.path, "seen": item.seen, "wanted": item.wanted} for item in mistakes]
+    return document("error", error=error.trouble.as_json(), mistakes=shown)
+
+
+def merge(troubles: Iterable[tuple[str, Trouble]]) -> list[Merged]:
+    """Every different error once, with the places that reported it, in order of first appearance.
+
+    Errors are the same when they differ only in the place's own name: its name is taken out before comparing.
+    """
+    found: dict[Trouble, tuple[Trouble, list[str]]] = {}
+    for place, trouble in troubles:
+        key = Trouble(*(part.replace(place, "*") if place else part for part in trouble.as_json().values()))
+        found.setdefault(key, (trouble, []))[1].append(place)
+    return [Merged(trouble, tuple(dict.fromkeys(places))) for trouble, places in found.values()]
+
+
+def merge_outcomes(outcomes: Iterable[Outcome]) -> list[Merged]:
+    """The errors of these outcomes, each once."""
+    return merge((outcome.name, outcome.error) for outcome in outcomes if outcome.error)
+
+
+def exit_code(outcomes: Iterable[Outcome] = (), *, failed: bool = False, pending: bool = False) -> int:
+    """0 good, 1 something failed or was not observed, 3 changes pending or not confirmed; 1 beats 3 beats 0."""
+    if failed or not all(outcome.good for outcome in outcomes):
+        return FAILED
+    return PENDING if pending else GOOD
+
+
+def exit_code_of(error: PifleetError) -> int:
+    """The exit code of an error that ended the whole verb."""
+    if isinstance(error, BadInput):
+        return BAD_INPUT
+    return PENDING if isinstance(error, Refused) else FAILED
