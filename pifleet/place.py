@@ -1,0 +1,90 @@
+"""Owns which host each sandbox lives on: where it is pinned, else where it really is, else the emptiest host that fits.
+It must not look at a host itself; what was seen is given to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pifleet.errors import Trouble
+from pifleet.fleet import Fleet, Sandbox
+
+
+@dataclass(frozen=True)
+class Placement:
+    """`host_of` by sandbox title; `troubles` for sandboxes that may not be placed now, with the reason."""
+
+    host_of: Mapping[str, str]
+    troubles: Mapping[str, Trouble]
+
+    def on(self, fleet: Fleet, host: str) -> tuple[Sandbox, ...]:
+        """The sandboxes of `host`, in the order of the inventory."""
+        return tuple(box for box in fleet.sandboxes if self.host_of.get(box.title) == host)
+
+
+def candidates(fleet: Fleet, box: Sandbox) -> tuple[str, ...]:
+    """The hosts on which a sandbox may be: its pin, or all that offer its pattern."""
+    return (box.host,) if box.host else fleet.hosts_offering(box.pattern)
+
+
+def may_be_on(fleet: Fleet, host: str) -> tuple[Sandbox, ...]:
+    """Every sandbox that a look at `host` has to ask for."""
+    return tuple(box for box in fleet.sandboxes if host in candidates(fleet, box) or host in _offers(fleet, box))
+
+
+def place(fleet: Fleet, seen: Mapping[str, Sequence[str]], memory: Mapping[str, int]) -> Placement:
+    """Decide for every sandbox. `seen` gives for each host that answered the titles found on it, `memory` its bytes.
+
+    A sandbox that is seen nowhere is placed only when every host that may hold it answered: otherwise a second one
+    could be made beside the first.
+    """
+    host_of: dict[str, str] = {}
+    troubles: dict[str, Trouble] = {}
+    homeless: list[Sandbox] = []
+    for box in fleet.sandboxes:
+        where = [host for host in _offers(fleet, box) if box.title in seen.get(host, ())]
+        if box.host:
+            if where and box.host not in where:
+                troubles[box.title] = _pinned_elsewhere(box, where[0])
+            else:
+                host_of[box.title] = box.host
+        elif where:
+            host_of[box.title] = where[0]
+        elif silent := [host for host in _offers(fleet, box) if host not in seen]:
+            troubles[box.title] = _may_be_held(box, silent)
+        else:
+            homeless.append(box)
+    committed = dict.fromkeys(fleet.hosts, 0)
+    for box in fleet.sandboxes:
+        if box.title in host_of:
+            committed[host_of[box.title]] += box.limits.memory
+    for box in homeless:
+        host = min(
+            fleet.hosts_offering(box.pattern),
+            key=lambda name: (committed[name] + box.limits.memory > memory.get(name, 0), committed[name], name),
+        )
+        host_of[box.title] = host
+        committed[host] += box.limits.memory
+    return Placement(host_of, troubles)
+
+
+def _offers(fleet: Fleet, box: Sandbox) -> tuple[str, ...]:
+    return fleet.hosts_offering(box.pattern)
+
+
+def _may_be_held(box: Sandbox, silent: Sequence[str]) -> Trouble:
+    return Trouble(
+        f"{box.title} was seen on no host, and {', '.join(silent)} did not answer",
+        saw="it may live there, so no second one is made",
+        where=f"pifleet_developers.{box.developer}",
+        try_=f"bring {silent[0]} back and run pifleet provision again, or pin the sandbox with host:",
+    )
+
+
+def _pinned_elsewhere(box: Sandbox, where: str) -> Trouble:
+    return Trouble(
+        f"{box.title} is pinned to {box.host} and lives on {where}",
+        saw="this version of pifleet does not move a sandbox between hosts",
+        where=f"pifleet_developers.{box.developer}",
+        try_=f"pifleet pull {box.title}, then pifleet remove {box.title}, then pifleet provision",
+    )
