@@ -3,6 +3,7 @@ It must not reach anything, print anything or know which verb ran."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +24,6 @@ class Outcome:
     result: Result
     seconds: float = 0.0
     error: Trouble | None = None
-    note: str = ""
 
     @property
     def name(self) -> str:
@@ -46,10 +46,10 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Merged:
-    """One error and every host or sandbox that reported it."""
+    """One error, as the first place saw it, and every host or sandbox that reported it."""
 
     trouble: Trouble
-    places: tuple[str, ...]
+    places: tuple[str, ...] = ()
 
 
 def document(kind: str, **fields: Any) -> dict[str, Any]:
@@ -64,21 +64,25 @@ def error_document(error: PifleetError) -> dict[str, Any]:
     return document("error", error=error.trouble.as_json(), mistakes=shown)
 
 
-def merge(troubles: Iterable[tuple[str, Trouble]]) -> list[Merged]:
-    """Every different error once, with the places that reported it, in order of first appearance.
-
-    Errors are the same when they differ only in the place's own name: its name is taken out before comparing.
-    """
-    found: dict[Trouble, tuple[Trouble, list[str]]] = {}
-    for place, trouble in troubles:
-        key = Trouble(*(part.replace(place, "*") if place else part for part in trouble.as_json().values()))
-        found.setdefault(key, (trouble, []))[1].append(place)
+def merge(reported: Iterable[tuple[tuple[str, ...], Trouble]]) -> list[Merged]:
+    """Every different error once, in order of first appearance. Each report comes with its place's names, the one to
+    show first; errors that differ only in those names (`... on farm-1`, `... on farm-2`) are the same error."""
+    found: dict[tuple[str, ...], tuple[Trouble, list[str]]] = {}
+    for names, trouble in reported:
+        key = tuple(_without(names, text) for text in trouble.as_json().values())
+        found.setdefault(key, (trouble, []))[1].append(names[0])
     return [Merged(trouble, tuple(dict.fromkeys(places))) for trouble, places in found.values()]
+
+
+def _without(names: tuple[str, ...], text: str) -> str:
+    for name in filter(None, names):
+        text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "*", text)
+    return text
 
 
 def merge_outcomes(outcomes: Iterable[Outcome]) -> list[Merged]:
     """The errors of these outcomes, each once."""
-    return merge((outcome.name, outcome.error) for outcome in outcomes if outcome.error)
+    return merge(((outcome.name, outcome.host), outcome.error) for outcome in outcomes if outcome.error)
 
 
 def exit_code(outcomes: Iterable[Outcome] = (), *, failed: bool = False, pending: bool = False) -> int:

@@ -1,0 +1,88 @@
+"""Owns how single values read: names made safe for a terminal, times, sizes, and the symbol and word of each state.
+It must not know tables, terminals or what a value is for."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+# Controls, format characters (bidi, zero width), surrogates, private use, unassigned, and the two line separators.
+_UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+
+
+def shown(text: str) -> str:
+    r"""`text` on one line with every character that could move, hide or colour other text written as `\x1b`."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char for char in text
+    )
+
+
+def seconds(value: float) -> str:
+    """A duration in seconds as `48s`, `1m14s` or `2h05m`."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
+
+
+def size(value: int) -> str:
+    """A number of bytes as `512 B`, `1.5 MiB` or `12 GiB`."""
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`1 host`, `2 hosts`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listed(names: tuple[str, ...], most: int = 5) -> str:
+    """`a, b and 38 more`."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A state as symbol, word and colour; the word alone says everything."""
+
+    word: str
+    symbol: str = " "
+    style: str = ""
+
+
+_STYLES = {
+    "✓": ("green", ("ok", "ready", "running", "pass", "complete", "new")),
+    "+": ("green", ("create", "created")),
+    "~": ("yellow", ("change", "changed", "replace", "starting", "partial", "warn", "drift")),
+    "-": ("red", ("remove", "removed", "stop", "stopped", "missing")),
+    "✗": ("red", ("failed", "fail", "error", "refused")),
+    "!": ("red", ("unreachable", "unknown")),
+    "»": ("dim", ("skipped", "skip")),
+    "=": ("dim", ("unchanged",)),
+}
+_MARKS = {word: Mark(word, symbol, style) for symbol, (style, words) in _STYLES.items() for word in words}
+_ASCII = {"✓": "+", "✗": "x", "»": ">"}
+
+
+def mark(word: str) -> Mark:
+    """The mark of a state; a word without one gets no symbol."""
+    return _MARKS.get(word, Mark(word))
+
+
+def symbol_for(encoding: str, symbol: str) -> str:
+    """`symbol`, or its ASCII stand-in where the stream's encoding cannot carry it."""
+    try:
+        symbol.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return _ASCII.get(symbol, " ")
+    return symbol
