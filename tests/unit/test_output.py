@@ -40,6 +40,10 @@ def output(streams):
     return Output(stdout=streams[0], stderr=streams[1])
 
 
+def lines(stream):
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+
 def rows(number, quiet):
     return [Row((mark("unchanged"), f"dev{n}/main"), quiet=quiet) for n in range(number)]
 
@@ -65,7 +69,7 @@ class TestTable:
     def test_a_word_stands_beside_every_symbol(self, output, streams):
         output.table([Row((mark("failed"), "ana/main")), Row((mark("ok"), "bo/main"))])
 
-        assert [line.rstrip() for line in streams[0].getvalue().splitlines()] == ["✗ failed  ana/main", "✓ ok      bo/main"]
+        assert lines(streams[0]) == ["✗ failed  ana/main", "✓ ok      bo/main"]
 
     def test_fits_eighty_columns_and_cuts_nothing(self, output, streams):
         why = "because " * 30 + "END"
@@ -86,7 +90,7 @@ class TestTable:
     def test_unchanged_rows_collapse_in_a_long_table(self, output, streams):
         output.table([*rows(30, quiet=True), Row((mark("failed"), "zoe/main"))])
 
-        assert [line.rstrip() for line in streams[0].getvalue().splitlines()] == ["✗ failed  zoe/main", "= 30 unchanged"]
+        assert lines(streams[0]) == ["✗ failed  zoe/main", "= 30 unchanged"]
 
     def test_unchanged_rows_of_a_short_table_stay(self, output, streams):
         output.table(rows(3, quiet=True))
@@ -131,7 +135,7 @@ class TestErrors:
     def test_say_headline_what_was_seen_where_and_the_next_command(self, output, streams):
         output.errors([Merged(Trouble("apt failed", "E: one\nE: two", "hosts > farm-3", "pifleet doctor"))])
 
-        assert [line.rstrip() for line in streams[1].getvalue().splitlines()] == [
+        assert lines(streams[1]) == [
             "error  apt failed",
             "       saw    E: one",
             "              E: two",
@@ -154,7 +158,7 @@ class TestErrors:
     def test_show_every_mistake_of_bad_input(self, output, streams):
         output.failure(BadInput("farm.yml cannot be used", (Mistake("a.b", '"x"', "y"), Mistake("c", "1", "2"))))
 
-        assert [line.rstrip() for line in streams[1].getvalue().splitlines()] == [
+        assert lines(streams[1]) == [
             "error  farm.yml cannot be used",
             "       a.b",
             '         saw     "x"',
@@ -219,7 +223,7 @@ class TestProgress:
             emit(Event("hosts", "farm-1", state="ok"))
 
         assert "installing docker" in terminal.getvalue()
-        assert terminal.getvalue().endswith("\x1b[2K")
+        assert "\x1b[2K" in terminal.getvalue().split("installing docker")[-1]
 
     def test_on_a_terminal_says_a_failure_at_once(self):
         terminal = Terminal()
