@@ -93,13 +93,9 @@ def compare_host(spec: Json, observed: Json) -> Iterator[Step | None]:
         wanted = {"type": "file", "mode": secret["mode"], "uid": 0, "gid": 0, "hmac": secret["hmac"]}
         yield _path(host, {**secret, "sandbox": ""}, wanted, observed["paths"])
     for service in spec["services"]:
-        wanted = {"running": True, "enabled": True, "defined": True}
-        have = observed["services"].get(service["name"]) or ABSENT
-        yield _item(host, "host", f"service {service['name']}", service["part"], wanted, have)
+        yield _service(host, service, observed["services"].get(service["name"]))
     for socket in spec["sockets"]:
-        wanted = {"answers": True, "answer": socket["answer"]}
-        have = observed["sockets"].get(socket["path"]) or ABSENT
-        yield _item(host, "sandbox", "model socket", "model_gateway", wanted, have, sandbox=socket["sandbox"])
+        yield _socket(host, socket, observed["sockets"].get(socket["path"]))
     for box in spec["sandboxes"]:
         yield from _sandbox(host, spec["image"], box, observed)
     yield from _orphans(host, spec, observed["containers"])
@@ -135,6 +131,16 @@ def _path(host: str, entry: Json, wanted: Json, paths: Json) -> Step | None:
     have: Json = {key: seen.get(key) for key in wanted} if seen else ABSENT
     box = entry["sandbox"]
     return _item(host, "sandbox" if box else "host", entry["path"], entry["part"], wanted, have, sandbox=box)
+
+
+def _service(host: str, wanted: Json, seen: Json | None) -> Step | None:
+    should = {"running": True, "enabled": True, "defined": True}
+    return _item(host, "host", f"service {wanted['name']}", wanted["part"], should, seen or ABSENT)
+
+
+def _socket(host: str, wanted: Json, seen: Json | None) -> Step | None:
+    should = {"answers": True, "answer": wanted["answer"]}
+    return _item(host, "sandbox", "model socket", "model_gateway", should, seen or ABSENT, sandbox=wanted["sandbox"])
 
 
 def _sandbox(host: str, image: Json, box: Json, observed: Json) -> Iterator[Step | None]:

@@ -1,0 +1,129 @@
+"""Owns one look at a fleet: every host observed side by side, sandboxes placed, the difference planned.
+It must not change anything, print or ask; what it found is a value."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets as random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pifleet.desired import Spec, host_spec, secret_sources
+from pifleet.errors import Mistakes, Trouble
+from pifleet.events import Emit, silent
+from pifleet.fleet import Fleet, Sandbox
+from pifleet.observe import Observed, observe
+from pifleet.place import Placement, may_be_on, place
+from pifleet.plan import Plan, Step, compare_host
+from pifleet.secret import Secret, SecretUnavailable
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which part of the fleet is meant: host name patterns, developers, patterns. Empty means all."""
+
+    hosts: tuple[str, ...] = ()
+    developers: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+
+    def has_host(self, name: str) -> bool:
+        return not self.hosts or any(fnmatchcase(name, pattern) for pattern in self.hosts)
+
+    def has_sandbox(self, box: Sandbox) -> bool:
+        return (not self.developers or box.developer in self.developers) and (
+            not self.patterns or box.pattern in self.patterns
+        )
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at the fleet: what was seen, where sandboxes live, what should be, and the difference."""
+
+    fleet: Fleet
+    selection: Selection
+    seen: Mapping[str, Observed]
+    placement: Placement
+    specs: Mapping[str, Spec]
+    plan: Plan
+    secrets: Mapping[str, Secret] = field(repr=False)
+
+
+def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent) -> Look:
+    """Observe all hosts in parallel and plan. Raises BadInput when a model's key is not to be had.
+
+    Hosts outside the selection are looked at too, since a sandbox may live there; they get no step.
+    """
+    secrets = read_secrets(fleet, {f"model:{box.model}" for box in fleet.sandboxes})
+    nonce = random.token_hex(16)
+    hosts = {name: host for name, host in fleet.hosts.items() if host.patterns}
+
+    def spec(host: str, boxes: Iterable[Sandbox]) -> Spec:
+        return _complete(host_spec(fleet, host, tuple(boxes), image_cache()), secrets, nonce)
+
+    asked = {name: spec(name, may_be_on(fleet, name)) for name in hosts}
+    answers = observe(asked, hosts, on_event=emit, nonce=nonce)
+    seen = {name: answer for name, answer in answers.items() if isinstance(answer, Observed)}
+    silent_hosts = tuple(
+        (name, answer) for name, answer in answers.items() if isinstance(answer, Trouble) and selection.has_host(name)
+    )
+    placement = place(
+        fleet, {name: _titles(fleet, answer) for name, answer in seen.items()},
+        {name: int(answer.data["memory"]) for name, answer in seen.items()},
+    )
+    specs = {name: spec(name, placement.on(fleet, name)) for name in seen}
+    wanted = {box.title for box in fleet.sandboxes if selection.has_sandbox(box)}
+    steps: list[Step] = []
+    unchanged = 0
+    for name in filter(selection.has_host, specs):
+        for step in compare_host(specs[name], seen[name].data):
+            if step is None:
+                unchanged += 1
+            elif _selected(step, selection, wanted):
+                steps.append(step)
+    blocked = tuple((title, trouble) for title, trouble in placement.troubles.items() if title in wanted)
+    plan = Plan(tuple(steps), silent_hosts, blocked, unchanged)
+    return Look(fleet, selection, seen, placement, specs, plan, secrets)
+
+
+def read_secrets(fleet: Fleet, names: Iterable[str]) -> dict[str, Secret]:
+    """The values of those of `names` that the fleet has a source for. Raises BadInput with all that have none."""
+    mistakes, found = Mistakes(), {}
+    for name, source in secret_sources(fleet).items():
+        if name in names:
+            try:
+                found[name] = source.read()
+            except SecretUnavailable as error:
+                kind, item, *rest = name.split(":")
+                path = f"pifleet_{kind}s.{item}." + (f"auth.{rest[0]}" if rest else "key")
+                mistakes.add(path, str(error), f"make it available: {error.trouble.try_}")
+    mistakes.raise_any("A secret that the inventory names is not available; nothing was touched.")
+    return found
+
+
+def image_cache() -> Path:
+    """Where this controller keeps images between hosts."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "pifleet" / "images"
+
+
+def _complete(spec: Spec, secrets: Mapping[str, Secret], nonce: str) -> Spec:
+    """The spec with what is compared: the hash of each file, and of each secret under this look's nonce."""
+    for file in spec["files"]:
+        file["sha256"] = hashlib.sha256(file["content"].encode()).hexdigest()
+    for entry in spec["secrets"]:
+        entry["hmac"] = secrets[entry["secret"]].keyed_hash(nonce, entry["template"])
+    return spec
+
+
+def _titles(fleet: Fleet, answer: Observed) -> list[str]:
+    """The sandboxes of this fleet that have a container on a host."""
+    containers = answer.data["containers"]
+    return [box.title for box in fleet.sandboxes if containers.get(box.container)]
+
+
+def _selected(step: Step, selection: Selection, wanted: set[str]) -> bool:
+    narrowed = selection.developers or selection.patterns
+    return not narrowed or not step.sandbox or step.sandbox in wanted

@@ -1,0 +1,129 @@
+"""Owns the main job: apply a plan and look again; only that second look may say that a fleet has converged.
+It must not print or ask; what became of each host and sandbox is a row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pifleet.converge import converge
+from pifleet.converge.listen import HostRun
+from pifleet.desired import PARTS, Spec
+from pifleet.errors import Trouble
+from pifleet.events import Emit, Event, silent
+from pifleet.look import Look, look, read_secrets
+from pifleet.plan import Step
+from pifleet.report import Outcome
+
+
+def apply(found: Look, emit: Emit = silent, *, interrupt: bool = False, keep_run: bool = False) -> list[Outcome]:
+    """Do what the plan says, look again at what was touched, and tell what became of every host and sandbox.
+
+    A step that would end a running agent is left out unless `interrupt`. Raises BadInput when a repository's
+    credential is not to be had; nothing was touched then.
+    """
+    left_out = {step for step in found.plan.steps if step.destructive and step.action == "replace" and not interrupt}
+    steps = [step for step in found.plan.steps if step not in left_out]
+    if not steps:
+        return _outcomes(found, found, {}, left_out, 0.0)
+    needed = {f"repo:{name}:{kind}" for name in _repos_to_clone(found, steps) for kind in ("token", "ssh_key")}
+    secrets = {**found.secrets, **read_secrets(found.fleet, needed)}
+    started = time.monotonic()
+    specs = run_specs(found, steps)
+    run = converge(specs, found.fleet.hosts, secrets, emit=emit, keep=keep_run)
+    if run.kept:
+        emit(Event("hosts", text=f"the run is kept in {run.kept}", state="detail"))
+    emit(Event("look again"))
+    again = look(found.fleet, found.selection)
+    return _outcomes(found, again, run.hosts, left_out, time.monotonic() - started)
+
+
+def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
+    """The specs of the hosts that have steps, cut down to the parts and sandboxes that these name."""
+    specs = {}
+    for host in dict.fromkeys(step.host for step in steps):
+        own = [step for step in steps if step.host == host]
+        named = {step.sandbox for step in own if step.sandbox}
+        parts = {"preflight", *(step.part for step in own)}
+        spec = found.specs[host]
+        specs[host] = {
+            **spec,
+            "parts": [part for part in PARTS if part in parts],
+            "dirs": [entry for entry in spec["dirs"] if not entry["sandbox"] or entry["sandbox"] in named],
+            "files": [entry for entry in spec["files"] if not entry["sandbox"] or entry["sandbox"] in named],
+            "sandboxes": [box for box in spec["sandboxes"] if box["title"] in named],
+            "orphans": [step.sandbox for step in own if step.action == "stop"],
+        }
+    _choose_builder(found, specs)
+    return specs
+
+
+def _choose_builder(found: Look, specs: Mapping[str, Spec]) -> None:
+    """One host makes the image that is not yet carried here: one that has it already, else the first that needs it."""
+    needing = [host for host, spec in specs.items() if "pi_image" in spec["parts"]]
+    if needing and not Path(specs[needing[0]]["image"]["archive"]).exists():
+        builder = specs[needing[0]]
+        builder["image"] = {**builder["image"], "builder": True}
+
+
+def _repos_to_clone(found: Look, steps: Iterable[Step]) -> set[str]:
+    return {step.item for step in steps if step.kind == "repo"}
+
+
+def _outcomes(
+    before: Look, after: Look, runs: Mapping[str, HostRun], left_out: set[Step], seconds: float
+) -> list[Outcome]:
+    """A row for every selected host and sandbox, judged by the second look alone."""
+    silent_now = dict(after.plan.unreachable)
+    rows: list[Outcome] = []
+    for host in filter(before.selection.has_host, before.fleet.hosts):
+        if not before.fleet.hosts[host].patterns:
+            continue
+        if host in silent_now:
+            rows.append(Outcome(host, "", "unreachable", runs.get(host, HostRun()).seconds, silent_now[host]))
+            continue
+        rows.append(_row(host, "", before, after, runs.get(host), left_out))
+    for box in filter(before.selection.has_sandbox, before.fleet.sandboxes):
+        home = after.placement.host_of.get(box.title, before.placement.host_of.get(box.title, ""))
+        if home and not before.selection.has_host(home):
+            continue
+        trouble = dict(after.plan.blocked).get(box.title)
+        if trouble or home in silent_now or not home:
+            why = trouble or Trouble(f"{home or 'its host'} did not answer", where=box.title)
+            rows.append(Outcome(home, box.title, "skipped", 0.0, why))
+        else:
+            rows.append(_row(home, box.title, before, after, runs.get(home), left_out))
+    return rows
+
+
+def _row(
+    host: str, title: str, before: Look, after: Look, run: HostRun | None, left_out: set[Step]
+) -> Outcome:
+    planned = [step for step in before.plan.of(host) if step.sandbox == title]
+    remaining = [step for step in after.plan.of(host) if step.sandbox == title]
+    seconds = run.seconds if run and not title else 0.0
+    busy = [step for step in planned if step in left_out]
+    if busy:
+        trouble = Trouble(
+            f"{title}: the agent is at work",
+            saw=f"{busy[0].action} {busy[0].item}: {busy[0].why}",
+            where=f"host {host}",
+            try_=f"wait, or pifleet provision --interrupt --developer {title.partition('/')[0]}",
+        )
+        return Outcome(host, title, "skipped", seconds, trouble)
+    if remaining:
+        return Outcome(host, title, "failed", seconds, (run and run.trouble) or _still(host, remaining))
+    if run and run.trouble and not title:
+        return Outcome(host, title, "failed", seconds, run.trouble)
+    return Outcome(host, title, "changed" if planned else "ok", seconds)
+
+
+def _still(host: str, remaining: Sequence[Step]) -> Trouble:
+    first = remaining[0]
+    return Trouble(
+        f"still not as it should be: {first.item}" + (f" and {len(remaining) - 1} more" if len(remaining) > 1 else ""),
+        saw=f"{first.why} (before {dict(first.before)}, wanted {dict(first.after)})",
+        where=f"host {host}" + (f", {first.sandbox}" if first.sandbox else ""),
+        try_="pifleet plan, then pifleet provision -v",
+    )
