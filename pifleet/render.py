@@ -21,5 +21,5 @@ def _environment() -> Any:
 
 
 def render(template: str, **variables: Any) -> str:
-    """The text of `role/templates/name.j2`, named from the roles folder, e.g. "model_gateway/templates/nginx.conf.j2"."""
+    """The text of a template named from the roles folder, e.g. "model_gateway/templates/nginx.conf.j2"."""
     return str(_environment().get_template(template).render(**variables))

@@ -3,6 +3,7 @@ It must not know patterns, hosts or what the bytes mean."""
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import subprocess
 from collections.abc import Sequence
@@ -46,7 +47,8 @@ class LocalStream:
             bufsize=0, start_new_session=True,
         )
         self._selector = selectors.DefaultSelector()
-        assert self._child.stdout and self._child.stderr
+        assert self._child.stdout
+        assert self._child.stderr
         self._selector.register(self._child.stdout, selectors.EVENT_READ, "out")
         self._selector.register(self._child.stderr, selectors.EVENT_READ, "err")
         self._stderr = b""
@@ -59,10 +61,8 @@ class LocalStream:
 
     def end(self) -> None:
         assert self._child.stdin
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._child.stdin.close()
-        except BrokenPipeError:
-            pass
 
     def read(self, size: int, timeout: float) -> bytes:
         assert self._child.stdout
@@ -97,7 +97,5 @@ class LocalStream:
         self._selector.close()
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
             if pipe:
-                try:
+                with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-                except BrokenPipeError:
-                    pass
