@@ -1,0 +1,136 @@
+#!/usr/bin/python
+"""Owns bringing the services of pifleet to run on a host, as defined, with what they were told last.
+It must not know what a service does; an answer on a socket is all it asks of it."""
+
+DOCUMENTATION = """
+module: service
+short_description: Keeps processes running, with systemd and without
+description:
+  - Defines, enables and starts each service, and restarts it when its definition changed.
+  - A service with O(answers) must answer C(GET /.pifleet/health) on each socket as told, else it is restarted.
+options:
+  services:
+    description: Entries with O(services[].name), O(services[].argv), O(services[].user) and O(services[].reload), the
+      signal by which it reads its files anew; without one it is restarted for that.
+    type: list
+    elements: dict
+    default: []
+  reload:
+    description: Whether files of these services changed.
+    type: bool
+    default: false
+  answers:
+    description: Entries with O(answers[].path), a unix socket, and the O(answers[].answer) expected from the last of
+      O(services).
+    type: list
+    elements: dict
+    default: []
+  absent:
+    description: Entries as in O(services) that are stopped and forgotten.
+    type: list
+    elements: dict
+    default: []
+"""
+
+import http.client
+import socket
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils import services
+
+HEALTH = "/.pifleet/health"
+SECONDS_TO_ANSWER = 10
+AS_WANTED = {"running": True, "enabled": True, "defined": True}
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.host)
+
+
+def answer(path):
+    """What a socket answers to the question for its health; the reason in words where it does not."""
+    connection = UnixConnection(path, timeout=2)
+    try:
+        connection.request("GET", HEALTH, headers={"Host": "pifleet"})
+        return connection.getresponse().read(256).decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        return "%s: %s" % (type(error).__name__, error)
+    finally:
+        connection.close()
+
+
+def wrong(answers, patience=0.0):
+    """The first socket that does not answer as it should, as a sentence; empty when all do, within `patience` s."""
+    end = time.monotonic() + patience
+    for entry in answers:
+        said = answer(entry["path"])
+        while said != entry["answer"] and time.monotonic() < end:
+            time.sleep(0.1)
+            said = answer(entry["path"])
+        if said != entry["answer"]:
+            return "%s answered %r instead of %r" % (entry["path"], said, entry["answer"])
+    return ""
+
+
+class Run:
+    def __init__(self, check, reload):
+        self.check, self.reload, self.way, self.done = check, reload, services.kept(), []
+
+    def act(self, verb, service):
+        self.done.append("%s %s" % (verb, service["name"]))
+        if not self.check:
+            getattr(self.way, verb)(service)
+
+    def keep(self, service):
+        """Bring one service to run as defined."""
+        seen = self.way.observe(service)
+        if not seen["defined"]:
+            self.act("define", service)
+        if seen != AS_WANTED:
+            self.act("start", service)
+        elif self.reload and service["reload"]:
+            self.act("reload", service)
+        elif self.reload:
+            self.restart(service)
+
+    def restart(self, service):
+        self.act("stop", service)
+        self.act("start", service)
+
+    def prove(self, service, answers):
+        """Restart a service that does not answer; raises ServiceError when it still does not."""
+        if not wrong(answers, SECONDS_TO_ANSWER if self.done and not self.check else 0):
+            return
+        self.restart(service)
+        trouble = "" if self.check else wrong(answers, SECONDS_TO_ANSWER)
+        if trouble:
+            raise services.ServiceError("%s runs, but %s" % (service["name"], trouble))
+
+
+def main():
+    entries = {"type": "list", "elements": "dict", "default": []}
+    module = AnsibleModule(
+        {"services": entries, "answers": entries, "absent": entries, "reload": {"type": "bool", "default": False}},
+        supports_check_mode=True,
+    )
+    asked = module.params
+    run = Run(module.check_mode, asked["reload"])
+    try:
+        for service in asked["services"]:
+            run.keep(service)
+        if asked["answers"]:
+            run.prove(asked["services"][-1], asked["answers"])
+        for service in asked["absent"]:
+            if run.way.known(service):
+                run.act("remove", service)
+    except (services.ServiceError, OSError) as error:
+        module.fail_json(msg=str(error), done=run.done)
+    module.exit_json(changed=bool(run.done), done=run.done)
+
+
+if __name__ == "__main__":
+    main()
