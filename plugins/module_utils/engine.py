@@ -1,8 +1,6 @@
 """Owns how modules on a host speak to its Docker engine: HTTP over the engine's local socket, standard library only.
 It must not know what any image or container is for."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import json
