@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 Hit = tuple[str, str]
@@ -17,15 +17,15 @@ UNPACK = {".zst": ["zstd", "-dcq", "--"], ".gz": ["gzip", "-dcq", "--"]}
 
 
 def in_files(poison: Sequence[str], roots: Iterable[Path], *, except_for: Iterable[Path] = ()) -> set[Hit]:
-    """Every file below `roots` that holds a poison, unpacked where it is a compressed archive; links are not followed."""
+    """Every file below `roots` that holds a poison, archives unpacked, links not followed."""
     allowed = {str(path) for path in except_for}
     hits: set[Hit] = set()
     for root in roots:
         for word in poison:
-            # One file system: a host's /proc, and what is mounted into it from elsewhere, are looked at on their own.
-            argv = ["grep", "-rlaF", "--devices=skip", "-e", word, "--", str(root)]
-            found = subprocess.run(argv, capture_output=True, text=True, errors="replace").stdout.splitlines()
-            hits |= {(word, path) for path in found if path not in allowed}
+            # The word goes in by stdin: as an argument it would itself be a hit in the process list.
+            argv = ["grep", "-rlaF", "--devices=skip", "-f", "-", "--", str(root)]
+            found = subprocess.run(argv, input=word, capture_output=True, text=True, errors="replace").stdout
+            hits |= {(word, path) for path in found.splitlines() if path not in allowed}
         hits |= _in_archives(poison, root)
     return hits
 
@@ -58,19 +58,24 @@ def in_processes(poison: Sequence[str]) -> set[Hit]:
 
 
 def in_engine(poison: Sequence[str], docker: Sequence[str] = ("docker",)) -> set[Hit]:
-    """Every container's and image's description, and every container's log, as the engine that `docker` speaks to tells."""
-
-    def ask(*words: str) -> str:
-        done = subprocess.run([*docker, *words], capture_output=True, text=True, errors="replace")
-        return done.stdout + done.stderr
-
+    """Every container's and image's description, history and log, as told by the engine that `docker` speaks to."""
     hits = set()
-    for kind, names in (("container", ask("ps", "-aq").split()), ("image", ask("images", "-aq").split())):
-        for name in dict.fromkeys(names):
-            texts = {"inspect": ask(kind, "inspect", name)}
-            texts |= {"logs": ask("logs", name)} if kind == "container" else {"history": ask("history", "--no-trunc", name)}
-            hits |= {(word, f"{what} of {kind} {name}") for what, text in texts.items() for word in poison if word in text}
+    for what, argv in _questions(docker):
+        done = subprocess.run([*docker, *argv], capture_output=True, text=True, errors="replace")
+        hits |= {(word, what) for word in poison if word in done.stdout + done.stderr}
     return hits
+
+
+def _questions(docker: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    def ids(*words: str) -> list[str]:
+        return subprocess.run([*docker, *words], capture_output=True, text=True).stdout.split()
+
+    for name in ids("ps", "-aq"):
+        yield f"inspect of container {name}", ["container", "inspect", name]
+        yield f"log of container {name}", ["logs", name]
+    for name in dict.fromkeys(ids("images", "-aq")):
+        yield f"inspect of image {name}", ["image", "inspect", name]
+        yield f"history of image {name}", ["history", "--no-trunc", name]
 
 
 class Watch:
