@@ -1,0 +1,180 @@
+"""Owns the shape of what an operator may write: every variable, its keys, their types, and the JSON Schema for editors.
+It must not compare one entry with another, read a file or know Ansible."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from pifleet import rules
+from pifleet.rules import refuse
+
+HOST_VARIABLES = (
+    "pifleet_gateway_url", "pifleet_kube_context", "pifleet_namespace", "pifleet_openshell_driver",
+)
+SOURCE_WANTED = "keep it outside: {env: NAME}, {file: PATH} or {command: [PROGRAM, ...]}"
+LATER_EGRESS = "this version of pifleet gives a sandbox its model and nothing else; use []"
+LATER_EXTENSIONS = "this version of pifleet installs no extensions; use []"
+
+
+def _one_source(value: Any) -> Any:
+    if not isinstance(value, dict) or len(value) != 1:
+        raise refuse(SOURCE_WANTED)
+    return value
+
+
+def _nothing_yet(wanted: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if value != []:
+            raise refuse(wanted)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _a_name(what: str) -> rules.Text:
+    """A reference to something by name; whether it exists is for whoever knows all of them."""
+    return rules.Text(r"[^\x00-\x1f\x7f]+", f"use the name of {what}", 100)
+
+
+class Strict(BaseModel):
+    """A mapping in which an unknown key is a mistake and no value is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Source(Strict):
+    """Where a secret is kept: exactly one of the three."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    env: rules.VariableName = Field(default="", description="an environment variable")
+    file: rules.FilePath = Field(default="", description="a file beside the inventory")
+    command: list[rules.Argument] = Field(default=[], min_length=1, description="a program that prints it")
+
+
+SecretSource = Annotated[Source, BeforeValidator(_one_source)]
+
+
+class Auth(Strict):
+    """How a private repository is read: a token for https, or a private key for ssh."""
+
+    token: SecretSource | None = None
+    ssh_key: SecretSource | None = None
+
+
+class Repo(Strict):
+    url: rules.GitUrl = Field(description="where the repository is")
+    ref: rules.GitRef = Field(description="a branch, tag or commit")
+    auth: Auth | None = None
+    known_hosts: rules.FilePath = Field(default="", description="a file with the ssh server's host keys")
+
+
+class Model(Strict):
+    api: Literal["anthropic-messages", "openai-completions", "openai-responses", "scripted"] = Field(
+        description="how pi speaks to the model")
+    base_url: rules.HttpUrl = ""
+    key: SecretSource | None = None
+    models: list[rules.ModelId] = []
+
+
+class Level(Strict):
+    """What can be said for the fleet, a developer or a sandbox; the nearest level wins."""
+
+    pattern: Annotated[str, _a_name("a pattern")] = "docker"
+    model: Annotated[str, _a_name("a model in pifleet_models")] = ""
+    cpus: rules.Cpus = 2
+    memory: rules.Size = "2g"
+    pids: rules.Pids = 512
+    egress: Annotated[list[Any], _nothing_yet(LATER_EGRESS)] = []
+
+
+class Sandbox(Level):
+    repos: list[Annotated[str, _a_name("a repository in pifleet_repos")]] = []
+    host: Annotated[str, _a_name("a host")] = Field(default="", description="pins the sandbox to a host")
+    artifacts: list[rules.Glob] = []
+
+
+class Pi(Strict):
+    settings: dict[str, Any] = Field(default={}, description="pi's own settings.json")
+    extensions: Annotated[list[Any], _nothing_yet(LATER_EXTENSIONS)] = []
+
+
+class Developer(Sandbox):
+    ssh_keys: list[rules.PublicKey] = []
+    pi: Pi = Pi()
+    sandboxes: dict[rules.SandboxName, Sandbox] = {}
+
+
+class Variables(Strict):
+    """The variables of a fleet, as they stand under all.vars."""
+
+    pifleet_fleet: rules.FleetName = Field(description="the fleet's name")
+    pifleet_defaults: Level = Level()
+    pifleet_models: dict[rules.ThingName, Model] = {}
+    pifleet_repos: dict[rules.ThingName, Repo] = {}
+    pifleet_developers: dict[rules.DeveloperName, Developer] = Field(description="developers by name, or {}")
+    pifleet_egress_sets: dict[rules.ThingName, list[Any]] = {}
+    pifleet_pi_version: rules.Version = "0.87.1"
+    pifleet_node_version: rules.Version = "24.21.0"
+    pifleet_image_base: rules.ImageBase = "debian"
+    pifleet_image_suite: rules.Suite = "bookworm"
+    pifleet_image_date: rules.SnapshotDate = ""
+    pifleet_image_packages: list[rules.PackageName] = []
+    pifleet_image_ca: rules.FilePath = Field(default="", description="a PEM file that the image trusts")
+    pifleet_apt_mirror: rules.HttpUrl = ""
+    pifleet_npm_registry: rules.HttpUrl = ""
+    pifleet_results: rules.FilePath = Field(default="results", description="a folder, relative to the inventory's")
+    pifleet_known_hosts: rules.FilePath = Field(default="", description="a file with the hosts' ssh keys")
+
+
+def model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
+    """The model that describes a place such as ("pifleet_developers", "ana"), or None where no model does."""
+    kind: Any = Variables
+    for part in location:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(part))
+            kind = _bare(field.annotation) if field else None
+        else:
+            kind = _bare(get_args(kind)[-1]) if get_args(kind) else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _bare(kind: Any) -> Any:
+    """A type without Annotated[] and without None."""
+    wrapped = get_origin(kind) is Annotated or type(None) in get_args(kind)
+    return _bare(get_args(kind)[0]) if wrapped else kind
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON Schema (draft 2020-12) of an inventory file that holds the fleet's variables under all.vars."""
+    variables = Variables.model_json_schema(ref_template="#/$defs/{model}")
+    definitions = variables.pop("$defs")
+    variables.pop("additionalProperties")
+    # Other variables are the operator's own business; only ours are known by name.
+    known = "|".join((*Variables.model_fields, *HOST_VARIABLES))
+    variables["patternProperties"] = {f"^(?!(?:{known})$)pifleet_": False}
+    hosts = {"type": ["object", "null"], "additionalProperties": {"type": ["object", "null"]}}
+    group = {
+        "type": ["object", "null"],
+        "properties": {"hosts": hosts, "vars": {"type": "object"}, "children": {"$ref": "#/$defs/Groups"}},
+        "additionalProperties": False,
+    }
+    everything = {
+        "type": "object",
+        "properties": {"vars": {"$ref": "#/$defs/Variables"}, "hosts": hosts, "children": {"$ref": "#/$defs/Groups"}},
+        "additionalProperties": False,
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Inventory of a pifleet fleet",
+        "type": "object",
+        "properties": {"all": everything},
+        "additionalProperties": {"$ref": "#/$defs/Group"},
+        "$defs": {
+            **definitions,
+            "Variables": variables,
+            "Group": group,
+            "Groups": {"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/Group"}},
+        },
+    }

@@ -1,0 +1,88 @@
+"""Owns the way from the operator's variables to a typed `Variables`, with every misshapen part reported in words.
+It must not compare one entry with another; what is misshapen is left out, so that the rest can still be compared."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from pifleet.errors import Mistakes
+from pifleet.schema import HOST_VARIABLES, Variables, model_at
+from pifleet.wording import choose, path, show
+
+HIDDEN = "a value that is not shown"
+KINDS = {"list_type": "use a list", "dict_type": "use a mapping", "model_type": "use a mapping"}
+STAND_INS: dict[str, Any] = {"pifleet_fleet": "unnamed", "pifleet_developers": {}}
+Location = tuple[Any, ...]
+
+
+def shape(written: Mapping[str, Any], mistakes: Mistakes) -> Variables:
+    """The variables as typed values; what cannot be one is added to `mistakes` and left out."""
+    values = copy.deepcopy(dict(written))
+    first = True
+    while True:
+        try:
+            return Variables.model_validate(values)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+        for one in found:
+            if first:
+                mistakes.add(*_mistake(one))
+        # From the back, so that the places of list items still to be taken out stay as they were.
+        for one in reversed(found):
+            _take_out(values, one["loc"][:-1] if one["type"] == "missing" else one["loc"])
+        values = {**STAND_INS, **values}
+        first = False
+
+
+def _mistake(error: Any) -> tuple[str, str, str]:
+    location, kind, value = error["loc"], error["type"], error["input"]
+    if kind == "extra_forbidden":
+        return _unknown_key(location)
+    if kind == "missing":
+        return path(*location), "nothing", f"it is required: {_description(location)}"
+    if location[-1] == "[key]":
+        return path(*location[:-2], value), show(value), str(error["ctx"]["wanted"])
+    if kind == "literal_error":
+        return path(*location), show(value), choose(str(value), re.findall(r"'([^']+)'", error["ctx"]["expected"]))
+    wanted = error.get("ctx", {}).get("wanted") or KINDS.get(kind) or error["msg"]
+    return path(*location), _seen(location, value), wanted
+
+
+def _unknown_key(location: Location) -> tuple[str, str, str]:
+    *parent, key = location
+    model = model_at(tuple(parent))
+    known = [*model.model_fields, *(() if parent else HOST_VARIABLES)] if model else []
+    return path(*location), "an unknown key", choose(str(key), known)
+
+
+def _description(location: Location) -> str:
+    model = model_at(location[:-1])
+    return (model.model_fields[location[-1]].description if model else None) or "give it a value"
+
+
+def _seen(location: Location, value: Any) -> str:
+    """What stood there; nothing that may be a secret: keys, tokens, private keys, users and passwords in addresses."""
+    if "key" in location or "auth" in location or "PRIVATE" in str(value):
+        return HIDDEN
+    if isinstance(value, str) and re.search(r"//[^/]*:[^/]*@", value):
+        return "an address with a password"
+    return show(value)
+
+
+def _take_out(values: Any, location: Location) -> None:
+    """Remove what is at a place, or the repository or model that it belongs to: half of one is none."""
+    location = location[:-1] if location and location[-1] == "[key]" else location
+    location = location[:2] if location and location[0] in ("pifleet_models", "pifleet_repos") else location
+    if not location:
+        return
+    try:
+        for part in location[:-1]:
+            values = values[part]
+        del values[location[-1]]
+    except (KeyError, IndexError, TypeError):
+        return  # an earlier error already took out what it belongs to
