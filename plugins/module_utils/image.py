@@ -18,24 +18,32 @@ class Refused(Exception):
     """An archive is not what its record says, or not for this host."""
 
 
-def fits(image, image_hash):
-    """Whether an inspected image (Docker Engine API, `GET /images/{name}/json`) is the sandbox image of this hash."""
+def fits(image, image_hash, record):
+    """Whether an inspected image (Docker Engine API, `GET /images/{name}/json`) is the sandbox image of this hash.
+
+    With the record of an archive it must have those layers too: an image made from ours inherits its label.
+    """
     config = image.get("Config") or {}
     labelled = (config.get("Labels") or {}).get(LABEL) == image_hash
-    return labelled and config.get("Entrypoint") == ["pi"] and config.get("WorkingDir") == "/workspace"
+    shaped = config.get("Entrypoint") == ["pi"] and config.get("WorkingDir") == "/workspace"
+    return labelled and shaped and (not record or record["layers"] == _layers(image))
 
 
-def find(engine, name, image_hash):
+def find(engine, name, image_hash, record):
     """The inspected image under `name` (empty if none), and the id of a right one under any name (or empty).
 
     Raises EngineError.
     """
     named = engine.find("/images/%s/json" % name) or {}
-    if fits(named, image_hash):
+    recorded = engine.find("/images/%s/json" % record["image"]) if record else None
+    if recorded:
+        return named, recorded["Id"]
+    if fits(named, image_hash, record):
         return named, named["Id"]
-    query = {"filters": json.dumps({"label": ["%s=%s" % (LABEL, image_hash)]})}
+    # An untagged image that others were made from is listed only with "all".
+    query = {"all": "1", "filters": json.dumps({"label": ["%s=%s" % (LABEL, image_hash)]})}
     ids = (summary["Id"] for summary in engine.get("/images/json", query))
-    return named, next((id_ for id_ in ids if fits(engine.get("/images/%s/json" % id_), image_hash)), "")
+    return named, next((id_ for id_ in ids if fits(engine.get("/images/%s/json" % id_), image_hash, record)), "")
 
 
 def save(engine, name, archive):
@@ -74,13 +82,13 @@ def load(engine, name, image_hash, archive, record):
         for _ in engine.messages("/images/load", {"quiet": "1"}, decompress.stdout):
             pass
     image = engine.find("/images/%s/json" % name) or {}
-    # The id depends on the engine's image store, the layers do not.
-    if not fits(image, image_hash) or (image["Id"] != record["image"] and _layers(image) != record["layers"]):
+    if not fits(image, image_hash, record):
         raise Refused("the image archive held %s as %s, not %s" % (image.get("Id"), name, record["image"]))
     return image["Id"]
 
 
 def _layers(image):
+    """One digest over an image's layers: unlike the image's id the same in each of Docker's image stores."""
     return hashlib.sha256("\n".join(image["RootFS"]["Layers"]).encode()).hexdigest()
 
 

@@ -14,13 +14,22 @@ module: docker_image
 short_description: Have the sandbox image in the local Docker engine
 description:
   - An image counts when its label says the hash, its entrypoint is pi and its working directory is /workspace.
+  - Given a record, the very image that was recorded is preferred, and another counts only with the same layers.
   - A name that points elsewhere is moved to such an image if the engine has one; else the archive is loaded.
   - Without an archive nothing is loaded, and C(found) says whether the image is there.
 options:
   name: {description: "Repository and tag.", type: str, required: true}
   hash: {description: "Value of the label io.pifleet.image.", type: str, required: true}
   archive: {description: "File on this host to load; need not exist in check mode.", type: path}
-  record: {description: "What C(image_save) returned for the archive.", type: dict}
+  record:
+    description: "What C(image_save) returned for the archive."
+    type: dict
+    suboptions:
+      sha256: {description: "Of the archive.", type: str, required: true}
+      image: {description: "Id of the saved image.", type: str, required: true}
+      layers: {description: "Digest over the saved image's layers.", type: str, required: true}
+      size: {description: "Bytes that the loaded image takes.", type: str, required: true}
+      architecture: {description: "In Docker's words.", type: str, required: true}
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -37,6 +46,7 @@ architecture: {description: The engine's, in Docker's words., type: str, returne
 free: {description: Free bytes in each folder that building or loading fills., type: dict, returned: always}
 """
 
+RECORD = {key: {"type": "str", "required": True} for key in ("sha256", "image", "layers", "size", "architecture")}
 ABSENT = "no such image"
 WORK = "/var/lib"
 
@@ -48,15 +58,15 @@ def free(engine):
 
 def ensure(engine, params, check_mode):
     """Bring the image under its name; returns the module's result. Raises EngineError, OSError, image.Refused."""
-    name, image_hash, archive = params["name"], params["hash"], params["archive"]
-    named, id_ = image.find(engine, name, image_hash)
+    name, image_hash, archive, record = (params[key] for key in ("name", "hash", "archive", "record"))
+    named, id_ = image.find(engine, name, image_hash, record)
     before, after = named.get("Id", ABSENT), id_ or ("the image in the archive" if archive else ABSENT)
     if after not in (before, ABSENT) and not check_mode:
         if id_:
             repository, _, tag = name.rpartition(":")
             engine.post("/images/%s/tag" % id_, query={"repo": repository, "tag": tag})
         else:
-            after = id_ = image.load(engine, name, image_hash, archive, params["record"])
+            after = id_ = image.load(engine, name, image_hash, archive, record)
     return {
         "changed": after not in (before, ABSENT),
         "found": bool(id_),
@@ -73,7 +83,7 @@ def main():
             "name": {"type": "str", "required": True},
             "hash": {"type": "str", "required": True},
             "archive": {"type": "path"},
-            "record": {"type": "dict"},
+            "record": {"type": "dict", "options": RECORD},
         },
         supports_check_mode=True,
     )
