@@ -67,14 +67,14 @@ def read(
     and where there is no host.
     """
     _refuse_missing(sources)
-    _start_ansible()
+    around = _start_ansible()
     from ansible.errors import AnsibleError
 
     with _quiet() as heard:
         try:
-            loader = _loader(vault_ids, vault_password_files)
+            loader = _loader(vault_ids, vault_password_files, around)
             _check_files(loader, sources, extra_vars)
-            return _render(*_parse(loader, sources, extra_vars, heard), sources)
+            return _render(*_parse(loader, sources, (*around.extra_vars, *extra_vars), heard), sources)
         except AnsibleError as error:
             raise BadInput("Ansible cannot read the inventory", saw=_line(error), where=str(sources[0])) from None
 
@@ -102,18 +102,32 @@ def _refuse_missing(sources: Sequence[Path]) -> None:
     mistakes.raise_any("the inventory cannot be read")
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What an Ansible program was started with, if it is one that runs us (a plugin's call); else nothing."""
+
+    vault_secrets: Sequence[Any] = ()
+    extra_vars: Sequence[str] = ()
+
+
 @cache
-def _start_ansible() -> None:
+def _start_ansible() -> _Around:
     """Ansible's start-up, once in a process: configuration from the present folder, plugin loaders."""
     try:
         import ansible.cli  # noqa: F401 - its import sets up what the other classes need
     except SystemExit as stop:
         raise BadInput("Ansible does not start here", saw=str(stop), try_="export LC_ALL=C.UTF-8") from None
+    from ansible import context
+    from ansible.parsing.vault import VaultSecretsContext
     from ansible.plugins.loader import init_plugin_loader
     from ansible.utils.collection_loader import AnsibleCollectionConfig
 
     if AnsibleCollectionConfig.collection_finder is None:
         init_plugin_loader()
+    vault = VaultSecretsContext.current(optional=True)
+    if vault is None:
+        VaultSecretsContext.initialize(VaultSecretsContext([]))
+    return _Around(tuple(vault.secrets) if vault else (), tuple(context.CLIARGS.get("extra_vars", ())))
 
 
 @dataclass(frozen=True)
@@ -143,7 +157,7 @@ def _quiet() -> Iterator[_Heard]:
             vars(display).pop(name)
 
 
-def _loader(vault_ids: Sequence[str], vault_password_files: Sequence[str]) -> Any:
+def _loader(vault_ids: Sequence[str], vault_password_files: Sequence[str], around: _Around) -> Any:
     from ansible import constants
     from ansible.cli import CLI
     from ansible.errors import AnsibleError
@@ -158,13 +172,9 @@ def _loader(vault_ids: Sequence[str], vault_password_files: Sequence[str]) -> An
         )
     except AnsibleError as error:
         raise BadInput("a vault password cannot be read", saw=_line(error), try_=VAULT_TRY) from None
-    loader.set_vault_secrets(secrets)
-    # The context is made once in a process; a second inventory only brings its own secrets.
-    context = VaultSecretsContext.current(optional=True)
-    if context is None:
-        VaultSecretsContext.initialize(VaultSecretsContext(secrets))
-    else:
-        context.secrets = secrets
+    # Encrypted values inside a file look into the context, encrypted files into the loader.
+    VaultSecretsContext.current().secrets = [*around.vault_secrets, *secrets]
+    loader.set_vault_secrets([*around.vault_secrets, *secrets])
     return loader
 
 

@@ -3,6 +3,7 @@ It must not reach a host or know how variables came from files; it reads only th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Folder:
     mistakes: Mistakes
 
     def at(self, name: str) -> Path:
-        return self.path / Path(name).expanduser()
+        return Path(os.path.normpath(self.path / Path(name).expanduser()))
 
     def text(self, name: str, where: str) -> str:
         """A named file's text, or a mistake at `where`."""
