@@ -39,6 +39,8 @@ def host_spec(fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache
         "secrets": gateway.secrets(models),
         "packages": [
             {"name": "git", "command": "git", "part": "developers"},
+            {"name": "openssh-client", "command": "ssh-agent", "part": "developers"},
+            {"name": "ca-certificates", "command": "update-ca-certificates", "part": "developers"},
             {"name": "nginx", "command": "nginx", "part": "model_gateway"},
         ],
         "services": gateway.services(models),

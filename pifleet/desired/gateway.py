@@ -44,6 +44,7 @@ def files(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> list[dict[st
         return {"path": str(path), "content": text, "mode": mode, "part": PART, "sandbox": "", "in_place": False}
 
     found = [
+        one(names.PROGRAMS / "keep", content.role_file("service", "keep"), "0755"),
         one(names.PROGRAMS / "gateway", content.role_file(PART, "gateway"), "0755"),
         one(CONFIG, nginx_conf(models, sandboxes), "0644"),
     ]
@@ -110,6 +111,7 @@ def _upstream(model: Model) -> dict[str, Any]:
         "api": model.wire_api,
         "upstream_scheme": url.scheme,
         "upstream_host": url.netloc,
+        "upstream_name": url.hostname or "",
         "upstream_path": url.path.rstrip("/"),
         "key_file": _key_file(model) if model.key else "",
         "scripted_socket": str(SCRIPTED_SOCKET) if model.scripted else "",

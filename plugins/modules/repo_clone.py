@@ -24,7 +24,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 
@@ -34,12 +33,11 @@ from ansible_collections.pifleet.fleet.plugins.module_utils import paths
 LONGEST = 3600
 TOOLS = "/usr/local/bin:/usr/bin:/bin"
 # git asks for a name first; servers that take tokens take any.
-ASKPASS = """#!%s -IS
-import os, sys
-if sys.argv[1].startswith("Username"):
-    print("git")
-else:
-    sys.stdout.write(os.pread(%d, 65536, 0).decode() + "\\n")
+ASKPASS = """#!/bin/sh
+case "$1" in
+Username*) echo git ;;
+*) cat /proc/self/fd/%d ;;
+esac
 """
 CONFIG = """[safe]
 \tdirectory = *
@@ -141,7 +139,7 @@ class Clone:
         held = os.memfd_create("credential", 0)
         os.write(held, self.asked["token"].encode())
         self.passed = (held,)
-        self.env["GIT_ASKPASS"] = self._file("askpass", ASKPASS % (sys.executable, held), 0o755)
+        self.env["GIT_ASKPASS"] = self._file("askpass", ASKPASS % held, 0o755)
 
     def _prepare_ssh(self):
         options = {
@@ -210,7 +208,7 @@ class Clone:
 
     def _known(self, tree, name):
         try:
-            self._git("-C", tree, "rev-parse", "--quiet", "--verify", "--end-of-options", name + "^{commit}")
+            self._git("-C", tree, "rev-parse", "--quiet", "--verify", name + "^{commit}")
         except CloneError:
             return False
         return True
@@ -259,6 +257,8 @@ def main():
     asked = module.params
     entry = {"url": asked["url"], "ref": asked["ref"]}
     try:
+        if any(asked[key].startswith("-") for key in ("name", "url", "ref")):
+            raise CloneError("a name, URL or ref that is an option is refused")
         if present(asked["sandbox"], asked["name"]):
             module.exit_json(changed=False)
         diff = {"before": {}, "after": entry, "before_header": asked["name"], "after_header": asked["name"]}

@@ -7,8 +7,8 @@ module: sandbox_container
 short_description: One sandbox as a Docker container
 options:
   container:
-    description: The container in the form of module_utils/containers.py; name and labels are enough for RV(state)
-      other than V(running).
+    description: The container in the form of module_utils/containers.py; for RV(state) other than V(running) its labels
+      and perhaps name are enough.
     type: dict
     required: true
   state:
@@ -16,6 +16,8 @@ options:
     choices: [running, stopped, absent]
     default: running
 """
+
+import json
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pifleet.fleet.plugins.module_utils import containers
@@ -33,12 +35,17 @@ class Refused(Exception):
 class Sandbox:
     def __init__(self, engine, container, check):
         self.engine, self.container, self.check = engine, container, check
-        self.name = container["name"]
-        self.seen = engine.find("/containers/%s/json" % self.name)
+        self.name = container.get("name") or self._labelled()
+        self.seen = engine.find("/containers/%s/json" % self.name) if self.name else None
         self.before, self.after, self.done = {}, {}, []
         owner = (self.seen["Config"].get("Labels") or {}).get(FLEET) if self.seen else None
         if self.seen and owner != container["labels"][FLEET]:
             raise Refused("container %s exists and is not of fleet %s" % (self.name, container["labels"][FLEET]))
+
+    def _labelled(self):
+        labels = ["%s=%s" % pair for pair in sorted(self.container["labels"].items())]
+        found = self.engine.get("/containers/json", {"all": "true", "filters": json.dumps({"label": labels})})
+        return found[0]["Names"][0].lstrip("/") if found else ""
 
     def act(self, word, *calls):
         self.done.append(word)
