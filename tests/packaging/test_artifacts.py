@@ -55,9 +55,8 @@ def _constraints(folder: Path) -> Path:
 @pytest.mark.slice
 def test_the_wheel_carries_all_ansible_content(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    tracked = subprocess.run(
-        ["git", "ls-files", "playbooks", "roles", "plugins", "meta", "inventory"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.split()
+    folders = ["playbooks", "roles", "plugins", "meta", "inventory"]
+    tracked = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True).stdout.split()
 
     assert {f"pifleet/_ansible/{path}" for path in tracked} <= names
     assert not [name for name in names if name.startswith(("tests/", "scripts/"))]
