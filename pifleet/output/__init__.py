@@ -90,10 +90,14 @@ class Output:
 
     def failure(self, error: PifleetError) -> None:
         """An error that ended the run: the block, every mistake of bad input, and with `-o json` the document."""
+        self.error(error)
+        self.document(error_document(error))
+
+    def error(self, error: PifleetError) -> None:
+        """One error with all its mistakes, on standard error."""
         self.errors([Merged(error.trouble)])
         if isinstance(error, BadInput) and error.mistakes:
             self._err.print(mistakes_block(error.mistakes), crop=False)
-        self.document(error_document(error))
 
 
 def _console(stream: TextIO) -> Console:

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pifleet.errors import Mistake
-from pifleet.output.text import count, listed, shown
+from pifleet.output.text import shown
+from pifleet.phrases import count, listed
 from pifleet.report import Merged
 
 INDENT = 7

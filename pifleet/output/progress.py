@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pifleet.events import Event
-from pifleet.output.text import mark, seconds, shown, symbol_for
+from pifleet.output.text import mark, shown, symbol_for
+from pifleet.phrases import seconds
 
 PLAIN_EVERY = 10.0
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"

@@ -1,4 +1,4 @@
-"""Owns how single values read: names made safe for a terminal, times, sizes, and the symbol and word of each state.
+"""Owns how single values read: names made safe for a terminal, and the symbol and word of each state.
 It must not know tables, terminals or what a value is for."""
 
 from __future__ import annotations
@@ -17,38 +17,6 @@ def shown(text: str) -> str:
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char) in _UNSAFE else char for char in text
     )
-
-
-def seconds(value: float) -> str:
-    """A duration in seconds as `48s`, `1m14s` or `2h05m`."""
-    whole = round(value)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02}m"
-
-
-def size(value: int) -> str:
-    """A number of bytes as `512 B`, `1.5 MiB` or `12 GiB`."""
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if amount >= 10 or unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
-def count(number: int, one: str, many: str = "") -> str:
-    """`1 host`, `2 hosts`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
-def listed(names: tuple[str, ...], most: int = 5) -> str:
-    """`a, b and 38 more`."""
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 @dataclass(frozen=True)

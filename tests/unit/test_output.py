@@ -8,7 +8,7 @@ import pytest
 from pifleet.errors import BadInput, Mistake, PifleetError, Trouble
 from pifleet.events import Event
 from pifleet.output import Output, Row, mark, shown
-from pifleet.output.text import listed, seconds, size
+from pifleet.phrases import listed, seconds, size
 from pifleet.report import Merged, document
 
 HOSTILE = "evil\x1b[2J\x1b]0;owned\x07\u202etxt.exe\u200b\r\n\udc80"

@@ -1,0 +1,100 @@
+"""Owns the command line: the list of verbs, and the one place where an error becomes text and an exit code.
+It must not import a verb before it is asked for, nor anything heavy: `pifleet --help` costs no more than click does."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import itertools
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn, cast
+
+import click
+
+from pifleet import __version__
+
+VERBS = {
+    "init": "Write a commented starter inventory.",
+    "schema": "Print the JSON Schema of inventories, for editors.",
+    "doctor": "Check this machine and every host; change nothing.",
+    "plan": "Look at every host and print what provision would change.",
+    "provision": "Make the fleet as the inventory says; a second run changes nothing.",
+    "verify": "Prove sandboxes from inside, at no model cost.",
+    "status": "Show hosts and sandboxes as they really are.",
+    "attach": "Open pi in a terminal that survives disconnects.",
+    "shell": "Open a shell in a sandbox.",
+    "exec": "Run one command in a sandbox; its exit code is this one's.",
+    "run": "Give pi a task, follow it, and bring the result home.",
+    "logs": "Show what pi said in a sandbox's latest run.",
+    "stop": "Stop sandboxes; their work stays.",
+    "start": "Start stopped sandboxes.",
+    "put": "Upload files into a sandbox; never over existing ones without --force.",
+    "pull": "Download results: commits, changes, artifacts, session logs.",
+    "results": "Look at earlier pulls, offline.",
+    "remove": "Pull, then remove sandboxes and what pifleet made for them.",
+}
+
+
+class Pifleet(click.Group):
+    """A group that knows its verbs' names and one-line helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        return cast(click.Command, importlib.import_module(f"pifleet.cli.{cmd_name}").command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], VERBS, 1)
+            ctx.fail(f"no verb {args[0]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def main(  # type: ignore[override] # every end of a run is an exit
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run and exit: 0 good, 1 something failed, 2 bad input, 3 pending or not confirmed, 130 interrupted."""
+        told = list(sys.argv[1:] if args is None else args)
+        extra.pop("standalone_mode", None)
+        try:
+            code = super().main(told, prog_name or "pifleet", standalone_mode=False, **extra)
+        except click.exceptions.Exit as stop:
+            code = stop.exit_code
+        except (click.Abort, KeyboardInterrupt):
+            click.echo("interrupted", err=True)
+            code = 130
+        except Exception as error:
+            code = _failed(error, told)
+        sys.exit(code or 0)
+
+
+def _failed(error: Exception, args: Sequence[str]) -> int:
+    from pifleet.cli.failure import show
+
+    return show(error, as_json=_wants_json(args))
+
+
+def _wants_json(args: Sequence[str]) -> bool:
+    """Whether `-o json` was asked for; read from the bare words, since bad usage never gets as far as options."""
+    own = list(args[: args.index("--")] if "--" in args else args)
+    return not {"-ojson", "--output=json", "-o json", "--output json"}.isdisjoint(
+        (*own, *(" ".join(pair) for pair in itertools.pairwise(own)))
+    )
+
+
+@click.group(cls=Pifleet, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="pifleet", message="%(prog)s %(version)s")
+def main() -> None:
+    """Fleets of policy-controlled pi coding agents, from one Ansible inventory.
+
+    A sandbox is named DEV (a developer's only one, or the one called main) or DEV/SANDBOX.
+    """

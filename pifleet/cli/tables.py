@@ -1,0 +1,101 @@
+"""Owns how plans and outcomes read as tables; the JSON beside them comes from the values themselves.
+It must not decide anything or print without being given an output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from pifleet.fleet import Fleet
+from pifleet.look import Look
+from pifleet.output import Output, Row, mark
+from pifleet.phrases import count, seconds
+from pifleet.plan import Plan, Step
+from pifleet.report import Outcome, merge, merge_outcomes
+
+SHOWN_EACH = 4
+
+
+def show_plan(output: Output, found: Look, *, every_step: bool = False) -> None:
+    """The steps under the host or sandbox that they change, what could not be looked at, and the totals."""
+    plan = found.plan
+    for place in dict.fromkeys((step.host, step.sandbox) for step in plan.steps):
+        host, sandbox = place
+        output.say(f"{sandbox} on {host}" if sandbox else host)
+        output.table([
+            row for group in _groups(step for step in plan.steps if (step.host, step.sandbox) == place)
+            for row in _rows(group, every_step=every_step)
+        ])
+    show_unseen(output, plan)
+    output.say(totals(plan))
+
+
+def show_unseen(output: Output, plan: Plan) -> None:
+    """The hosts that did not answer and the sandboxes that cannot be placed, as errors."""
+    output.errors(merge(((name,), trouble) for name, trouble in (*plan.unreachable, *plan.blocked)))
+
+
+def totals(plan: Plan) -> str:
+    """`2 to create, 1 to change, 31 unchanged`."""
+    counts = Counter(step.action for step in plan.steps)
+    words = [f"{number} to {action}" for action, number in counts.items()] or ["nothing to change"]
+    words.append(f"{plan.unchanged} unchanged")
+    if plan.unreachable:
+        words.append(f"{count(len(plan.unreachable), 'host')} unreachable")
+    return ", ".join(words)
+
+
+def show_outcomes(output: Output, fleet: Fleet, outcomes: Sequence[Outcome], elapsed: float) -> None:
+    """A row for each host and sandbox, each error once, and one line of totals."""
+    for title, rows in (
+        ("hosts", [outcome for outcome in outcomes if not outcome.sandbox]),
+        ("sandboxes", [outcome for outcome in outcomes if outcome.sandbox]),
+    ):
+        if rows:
+            output.say(title)
+            output.table([outcome_row(outcome, _pattern(fleet, outcome)) for outcome in rows])
+    output.errors(merge_outcomes(outcomes))
+    output.say(f"{tally(outcomes)}, {seconds(elapsed)}")
+
+
+def outcome_row(outcome: Outcome, detail: str = "") -> Row:
+    """One host or sandbox: what became of it, where it is, how long it took or why it failed."""
+    word = "unchanged" if outcome.result == "ok" else outcome.result
+    why = outcome.error.headline if outcome.error else seconds(outcome.seconds) if outcome.seconds >= 1 else ""
+    return Row(("", mark(word), outcome.name, detail, why), quiet=outcome.result == "ok")
+
+
+def tally(outcomes: Iterable[Outcome]) -> str:
+    """`1 host changed, 1 host failed, 2 sandboxes unchanged`."""
+    kinds = Counter(
+        (("sandbox", "sandboxes") if outcome.sandbox else ("host", "hosts"), outcome.result) for outcome in outcomes
+    )
+    parts = [
+        f"{count(number, *names)} {'unchanged' if result == 'ok' else result}"
+        for (names, result), number in kinds.items()
+    ]
+    return ", ".join(parts) or "nothing selected"
+
+
+def _pattern(fleet: Fleet, outcome: Outcome) -> str:
+    box = fleet.sandbox(outcome.sandbox) if outcome.sandbox else None
+    return f"{box.pattern} @ {outcome.host or '?'}" if box else ""
+
+
+def _groups(steps: Iterable[Step]) -> list[list[Step]]:
+    """Steps of one place, by what is done and which part does it."""
+    groups: dict[tuple[str, str], list[Step]] = {}
+    for step in steps:
+        groups.setdefault((step.part, step.action), []).append(step)
+    return list(groups.values())
+
+
+def _rows(steps: Sequence[Step], *, every_step: bool) -> list[Row]:
+    if len(steps) <= SHOWN_EACH or every_step:
+        return [Row(("", mark(step.action), step.item, _why(step))) for step in steps]
+    first = steps[0]
+    return [Row(("", mark(first.action), first.part, f"{len(steps)} items, {first.item} first (-v shows each)"))]
+
+
+def _why(step: Step) -> str:
+    return f"{step.why}; an agent is at work there" if step.destructive and step.action == "replace" else step.why
