@@ -229,8 +229,8 @@ def developer_uid(developer: str) -> int:
 
 
 def gecos(fleet: str) -> str:
-    """The comment by which an account is known to be ours."""
-    return f"pifleet:{fleet}"
+    """The comment by which an account is known to be ours; a colon would end the field in passwd(5)."""
+    return f"pifleet/{fleet}"
 
 
 def sandbox_root(sandbox_id: str) -> PurePosixPath:

@@ -7,6 +7,7 @@ module: remains
 short_description: What of a fleet is on this host
 options:
   fleet: {description: The fleet's name., type: str, required: true}
+  comment: {description: The comment of its accounts., type: str, required: true}
   paths: {description: Folders that pifleet makes., type: list, elements: str, required: true}
   images: {description: V(absent) removes the sandbox images that no container uses., type: str, default: kept}
 """
@@ -28,14 +29,13 @@ def main():
     text = {"type": "str", "required": True}
     module = AnsibleModule(
         {
-            "fleet": text, "paths": {"type": "list", "elements": "str", "required": True},
+            "fleet": text, "comment": text, "paths": {"type": "list", "elements": "str", "required": True},
             "images": {"choices": ["kept", "absent"], "default": "kept"},
         },
         supports_check_mode=True,
     )
     asked, engine, removed = module.params, Engine(), []
-    comment = "pifleet:" + asked["fleet"]
-    accounts = [entry for entry in pwd.getpwall() if entry.pw_gecos == comment]
+    accounts = [entry for entry in pwd.getpwall() if entry.pw_gecos == asked["comment"]]
     try:
         containers = labelled(engine, "/containers/json", "io.pifleet.fleet=" + asked["fleet"])
         images = labelled(engine, "/images/json", IMAGE_LABEL)
@@ -55,7 +55,7 @@ def main():
         changed=bool(removed), removed=removed,
         containers=[container["Names"][0].lstrip("/") for container in containers],
         images=[tag for image in images for tag in image["RepoTags"] or [image["Id"]]],
-        accounts=[{"name": entry.pw_name, "uid": entry.pw_uid, "gecos": comment} for entry in accounts],
+        accounts=[{"name": entry.pw_name, "uid": entry.pw_uid, "gecos": entry.pw_gecos} for entry in accounts],
         paths=[path for path in asked["paths"] if os.path.lexists(path)],
     )
 
