@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pifleet import content
 from pifleet.errors import BadInput, Mistake, Mistakes
 from pifleet.secret import Secret
 
@@ -53,7 +54,8 @@ def load(sources: Sequence[Path], *, become_password: Secret | None = None, **op
     """
     from pifleet.validate import fleet_from
 
-    return fleet_from(read(sources, **options), become_password=become_password)
+    fleet = fleet_from(read(sources, **options), become_password=become_password)
+    return replace(fleet, image=replace(fleet.image, recipe=content.image_recipe()))
 
 
 def read(
@@ -135,7 +137,7 @@ class _Heard:
     """What Ansible would have printed: warnings, and why its plugins could not read a source."""
 
     warnings: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -146,8 +148,8 @@ def _quiet() -> Iterator[_Heard]:
     display, heard = Display(), _Heard()
     own: dict[str, Any] = {
         "display": lambda *_, **__: None,
-        "warning": lambda message, *_, **__: heard.warnings.append(str(message)),
-        "error_as_warning": lambda message, exception, **_: heard.failures.append(f"{message} {_line(exception)}"),
+        "warning": lambda msg, *_, **__: heard.warnings.append(str(msg)),
+        "error_as_warning": lambda msg, exception, **_: heard.failures.update({str(msg): _line(exception)}),
     }
     vars(display).update(own)
     try:
@@ -214,8 +216,9 @@ def _parse(
     loader: Any, sources: Sequence[Path], extra_vars: Sequence[str], heard: _Heard
 ) -> tuple[Any, Any, Any]:
     """Ansible's own objects for the sources: loader, inventory and variables."""
-    from ansible import context
+    from ansible import constants, context
     from ansible.cli import CLI
+    from ansible.errors import AnsibleError
     from ansible.inventory.manager import InventoryManager
     from ansible.utils.context_objects import CLIArgs
     from ansible.utils.vars import load_extra_vars
@@ -224,20 +227,35 @@ def _parse(
 
     context.CLIARGS = CLIArgs({"extra_vars": tuple(extra_vars)})
     load_extra_vars.extra_vars = None  # kept there from the last call in this process
-    manager = InventoryManager(loader=loader, sources=[str(source.absolute()) for source in sources])
-    mistakes = Mistakes()
-    for failure in heard.failures:
-        mistakes.add(str(sources[0]), failure, "write an inventory as Ansible reads it")
+    try:
+        load_extra_vars(loader)
+    except AnsibleError as error:
+        raise BadInput("an extra variable cannot be read", saw=_line(error)) from None
+    constants.INVENTORY_ANY_UNPARSED_IS_FAILED = True
+    try:
+        manager = InventoryManager(loader=loader, sources=[str(source.absolute()) for source in sources])
+    except AnsibleError as error:
+        failed = next((source for source in sources if str(source.absolute()) in str(error)), sources[0])
+        raise _bad_file(failed, _reason(failed, heard) or _line(error), "write it as Ansible reads it") from None
     for warning in heard.warnings:
         if warning.startswith("Skipping "):
-            mistakes.add(str(sources[0]), warning.removeprefix("Skipping "), "remove or correct it")
-    mistakes.raise_any("Ansible cannot read the inventory")
+            raise _bad_file(sources[0], warning.removeprefix("Skipping "), "remove or correct it")
     if not manager.hosts:
-        raise BadInput("the inventory has no hosts", (Mistake(
-            str(sources[0]), "no host in any group", "put a host into group pifleet_docker"),))
+        raise _bad_file(sources[0], "no host in any group", "put a host into group pifleet_docker")
     variables = VariableManager(loader=loader, inventory=manager, version_info=CLI.version_info(gitinfo=False))
     HostVars(inventory=manager, variable_manager=variables, loader=loader)  # lets templates say hostvars[...]
     return loader, manager, variables
+
+
+def _bad_file(source: Path, seen: str, wanted: str) -> BadInput:
+    return BadInput("Ansible cannot read the inventory", (Mistake(str(source), seen, wanted),))
+
+
+def _reason(source: Path, heard: _Heard) -> str:
+    """Why a source could not be parsed, in the words of the plugin that it was written for; every plugin tried it."""
+    plugins = ("yaml", "auto") if source.suffix in YAML_SUFFIXES[:3] else ("script", "ini")
+    said = [text for plugin in plugins for message, text in heard.failures.items() if f"'{plugin}'" in message]
+    return next(iter(said), "")
 
 
 def _render(loader: Any, manager: Any, variables: Any, sources: Sequence[Path]) -> RawInventory:

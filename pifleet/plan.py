@@ -81,7 +81,7 @@ def compare_host(spec: Json, observed: Json) -> Iterator[Step | None]:
     for user in spec["users"]:
         yield _user(host, user, observed["users"].get(user["name"]))
     for package in spec["packages"]:
-        have = {"installed": bool(observed["packages"].get(package["name"]))}
+        have = {"installed": True} if observed["packages"].get(package["name"]) else ABSENT
         yield _item(host, "host", f"package {package['name']}", package["part"], {"installed": True}, have)
     for folder in spec["dirs"]:
         wanted = {"type": "dir", **{key: folder[key] for key in ("mode", "uid", "gid")}}
@@ -135,12 +135,14 @@ def _path(host: str, entry: Json, wanted: Json, paths: Json) -> Step | None:
 
 def _service(host: str, wanted: Json, seen: Json | None) -> Step | None:
     should = {"running": True, "enabled": True, "defined": True}
-    return _item(host, "host", f"service {wanted['name']}", wanted["part"], should, seen or ABSENT)
+    have = seen if seen and any(seen.values()) else ABSENT
+    return _item(host, "host", f"service {wanted['name']}", wanted["part"], should, have)
 
 
 def _socket(host: str, wanted: Json, seen: Json | None) -> Step | None:
     should = {"answers": True, "answer": wanted["answer"]}
-    return _item(host, "sandbox", "model socket", "model_gateway", should, seen or ABSENT, sandbox=wanted["sandbox"])
+    have = seen if seen and any(seen.values()) else ABSENT
+    return _item(host, "sandbox", "model socket", "model_gateway", should, have, sandbox=wanted["sandbox"])
 
 
 def _sandbox(host: str, image: Json, box: Json, observed: Json) -> Iterator[Step | None]:

@@ -84,7 +84,7 @@ DAMAGES = [
     ("engine stopped", lambda seen: seen.update(engine={"answers": False}), "engine", "change",
      "answers, live_restore, at_least differ"),
     ("an old engine", _set("engine", "version", to="19.03.8"), "engine", "change", "at_least differs"),
-    ("nginx gone", _set("packages", "nginx", to=False), "package nginx", "change", "installed differs"),
+    ("nginx gone", _set("packages", "nginx", to=False), "package nginx", "create", "missing"),
     ("a repository gone", lambda seen: seen["repos"].update({"ana/main": {"web": None}}), "web", "create",
      "not cloned yet: https://git.example.com/acme/web.git at main"),
 ]
