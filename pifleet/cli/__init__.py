@@ -91,7 +91,7 @@ def _wants_json(args: Sequence[str]) -> bool:
     )
 
 
-@click.group(cls=Pifleet, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group("pifleet", cls=Pifleet, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="pifleet", message="%(prog)s %(version)s")
 def main() -> None:
     """Fleets of policy-controlled pi coding agents, from one Ansible inventory.
