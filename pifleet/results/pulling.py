@@ -1,0 +1,187 @@
+"""Owns the course of a pull: lock, ask, receive, verify, write, commit; and what a person is told when it ends early.
+It must not know patterns or hosts: a stream is all it gets."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pifleet.errors import PifleetError, Trouble
+from pifleet.results import receipt
+from pifleet.results.folder import RECEIPT, Folder
+from pifleet.results.homegit import HomeGit
+from pifleet.results.limits import Limits, Refusal
+from pifleet.results.lock import held
+from pifleet.results.outcome import Generation, Item, Pull, Result
+from pifleet.results.reception import Progress, Reception, Unit, verified
+from pifleet.results.store import Store
+from pifleet.results.transfer import ARGV, Transfer
+from pifleet.results.trees import Objects
+from pifleet.stream import Stream
+
+# Ignored folders that a command of the project makes again; everything else that is ignored is work.
+WAIVED_FOLDERS = ("node_modules", "__pycache__", ".venv", ".tox", ".nox", ".pytest_cache", ".mypy_cache",
+                  ".ruff_cache", ".gradle", ".cache", ".next", ".turbo")
+_SANDBOX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass
+class _Course:
+    """One pull on its way; `received` counts bytes."""
+
+    sandbox: str
+    sandbox_id: str
+    store: Store
+    folder: Folder
+    started: float
+    received: int = 0
+
+    def run(self, stream: Stream, request: dict[str, Any], progress: Progress | None) -> Pull:
+        """Raises Refusal; then nothing has changed."""
+        quarantine = self.store.open()
+        generations = self.store.generations()
+        last = max(generations, default=0)
+        told, stored = self.store.receipt(generations[last]) if last else (receipt.NONE, b"")
+        old = receipt.units_of(told)
+        request |= {"state": {unit.key: unit.state for unit in old}, "have": self.store.have(old)}
+        arrived = self._receive(stream, request, quarantine, {unit.key: unit for unit in old}, progress)
+        units = list(arrived.units.values())
+        gone, missing = receipt.absent(self.folder.repos, units, told)
+        if last and arrived.unchanged == len(units) == len(old) and (gone, missing) == (told["gone"], told["missing"]):
+            self._renew(last, units, stored)
+            return self._pull("unchanged", last, told)
+        number = max([last, *self.folder.numbers()]) + 1
+        told = self._land(number, generations.get(last, ""), quarantine, units, gone, missing)
+        return self._pull("new" if told["complete"] else "partial", number, told)
+
+    def _receive(self, stream: Stream, request: dict[str, Any], quarantine: HomeGit, known: dict[str, Unit],
+                 progress: Progress | None) -> Reception:
+        transfer = Transfer(stream, self.folder.limits)
+        reception = Reception(quarantine, self.folder.limits, known, progress)
+        try:
+            transfer.ask(request)
+            for kind, payload in transfer.frames():
+                reception.take(kind, payload, transfer.received)
+            reception.close()
+        finally:
+            self.received = transfer.received
+            reception.abort()
+        return reception
+
+    def _land(self, number: int, previous: str, quarantine: HomeGit, units: list[Unit], gone: list[str],
+              missing: list[str]) -> dict[str, Any]:
+        """Everything is decided and written aside first; the store's transaction makes it so, the rename shows it."""
+        scratch = self.folder.scratch(number)
+        try:
+            with Objects(quarantine, self.folder.limits) as objects:
+                verified(quarantine, units, objects)
+                plan = self.folder.plan(units, objects)
+                self.folder.weigh(plan, quarantine, self.store.git, self.received)
+                plan.write(scratch, objects)
+            places = {unit.path: self.folder.place(unit) for unit in units}
+            told = receipt.make(self.sandbox, self.sandbox_id, number, units, gone=gone, missing=missing,
+                                kept=plan.kept, places=places, received=self.received)
+            data = receipt.stored(told)
+            (scratch / RECEIPT).write_bytes(data)
+            self.store.keep()
+            self.store.commit(number, previous, units, data, f"pifleet generation {number} of {self.sandbox}")
+            scratch.rename(self.folder.of(number))
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return told
+
+    def _renew(self, number: int, units: list[Unit], stored: bytes) -> None:
+        """Write the folder of a stored generation again where it is gone (a crash, or somebody's tidying)."""
+        if self.folder.of(number).exists():
+            return
+        scratch = self.folder.scratch(number)
+        try:
+            with Objects(self.store.git, self.folder.limits) as objects:
+                self.folder.plan(units, objects).write(scratch, objects)
+            (scratch / RECEIPT).write_bytes(stored)
+            scratch.rename(self.folder.of(number))
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _pull(self, result: Result, number: int, told: dict[str, Any]) -> Pull:
+        return Pull(self.sandbox, number, result, time.monotonic() - self.started, self.received,
+                    receipt.repos_of(told), receipt.items_of(told["not_written"]),
+                    receipt.items_of(told["incomplete"]), str(self.folder.of(number)))
+
+    def ended(self, refusal: Refusal) -> Pull:
+        """What a person is told: nothing landed, why, and what to do."""
+        word: Result = "refused" if refusal.hostile else "failed"
+        tries = {"busy": "wait until that pull has ended", "io.space": f"make room in {self.folder.path.parent.parent}"}
+        trouble = Trouble(f"pull of {self.sandbox} {word}, nothing was changed at home", f"{refusal.code}: {refusal}",
+                          refusal.where or self.sandbox, tries.get(refusal.code, f"pifleet pull {self.sandbox}"))
+        refused = (Item(refusal.where or self.sandbox, refusal.code),) if refusal.hostile else ()
+        return Pull(self.sandbox, None, word, time.monotonic() - self.started, self.received, refused=refused,
+                    trouble=trouble)
+
+
+def pull(open_stream: Callable[[Sequence[str]], Stream], *, sandbox: str, sandbox_id: str, repos: Sequence[str],
+         store: Path, workspace: str = "/workspace", sessions: str = "/home/pi/.pi/agent/sessions",
+         limits: Limits | None = None, progress: Progress | None = None) -> Pull:
+    """Bring home what a sandbox holds, as one new generation or not at all.
+
+    `open_stream` starts an argument list inside the sandbox as its user. `sandbox` is "developer/name", `repos` the
+    names of the repositories that should be in `workspace`, `store` the folder of all results. `progress` is called
+    with what is being received and the bytes so far. Never raises for anything that the sandbox, a connection or a
+    disk did: then `result` is "refused" or "failed" and `trouble` says why. Raises ValueError for names that are none.
+    """
+    if not _SANDBOX.fullmatch(sandbox) or ".." in sandbox:
+        raise ValueError(f"not developer/name: {sandbox!r}")
+    limits = limits or Limits()
+    folder = Folder(store.joinpath(*sandbox.split("/")), repos, limits)
+    course = _Course(sandbox, sandbox_id, Store(store, sandbox_id, limits), folder, time.monotonic())
+    request = {"workspace": workspace, "sessions": sessions, "waived": list(WAIVED_FOLDERS), "files": limits.files,
+               "file": limits.file, "ignored_files": limits.ignored_files, "ignored_bytes": limits.ignored_bytes}
+    try:
+        _private(store)
+        _private(store / ".store")
+        with held(store / ".store" / f"{sandbox_id}.lock"):
+            try:
+                stream = open_stream(ARGV)
+                try:
+                    return course.run(stream, request, progress)
+                finally:
+                    stream.close()
+            finally:
+                course.store.discard()
+    except Refusal as refusal:
+        return course.ended(refusal)
+    except PifleetError as error:
+        return Pull(sandbox, None, "failed", time.monotonic() - course.started, course.received, trouble=error.trouble)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return course.ended(Refusal("io.space" if full else "io.failed", str(error)))
+
+
+def _private(folder: Path) -> None:
+    """Session logs hold secrets, so results are their owner's only."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def list_generations(store: Path, sandbox_id: str) -> list[Generation]:
+    """Every generation of a sandbox, oldest first, from the store alone. Raises PifleetError when it is damaged."""
+    kept = Store(store, sandbox_id, Limits())
+    try:
+        receipts = [kept.receipt(commit)[0] for commit in kept.generations().values()]
+    except Refusal as refusal:
+        raise PifleetError(f"the store of {sandbox_id} is damaged", saw=str(refusal), where=str(kept.folder)) from None
+    return [_generation(store, told) for told in receipts]
+
+
+def _generation(store: Path, told: dict[str, Any]) -> Generation:
+    number = told["generation"]
+    path = store.joinpath(*told["sandbox"].split("/"), str(number))
+    return Generation(number, told["created"], told["complete"], told["sandbox"], receipt.repos_of(told),
+                      receipt.items_of(told["incomplete"]), str(path) if path.is_dir() else "")

@@ -1,0 +1,116 @@
+"""Owns the generations of one sandbox: a bare git store, its quarantine, the one transaction that adds a generation.
+It must not know where the objects come from or how plain files look."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pifleet.results.homegit import HomeGit
+from pifleet.results.limits import Limits, Refusal
+from pifleet.results.reception import Unit
+
+_HAVE = 8000
+_COMPONENT = 100
+_ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+class Store:
+    """`results` is the folder of all results; the store itself is `.store/<sandbox id>.git` in it.
+
+    Refs of generation n lie under refs/sandbox/<id>/gen/<n>/: `generation` is a commit whose tree holds receipt.json
+    and whose message holds its sha256; `tree/<name>/...` and `repo/<path>/...` hold the units' commits and refs.
+    """
+
+    def __init__(self, results: Path, sandbox_id: str, limits: Limits) -> None:
+        if not _ID.fullmatch(sandbox_id):
+            raise ValueError(f"not a sandbox id: {sandbox_id!r}")
+        self.folder = results / ".store" / f"{sandbox_id}.git"
+        self.git = HomeGit(self.folder, limits)
+        self._limits = limits
+        self._prefix = f"refs/sandbox/{sandbox_id}/gen/"
+        self._incoming = self.folder / "incoming"
+
+    def open(self) -> HomeGit:
+        """Make the store where there is none, and a new empty quarantine; returns the git that writes into that."""
+        HomeGit.create(self.folder)
+        shutil.rmtree(self._incoming, ignore_errors=True)
+        self._incoming.mkdir(mode=0o700)
+        return HomeGit(self.folder, self._limits, self._incoming)
+
+    def discard(self) -> None:
+        """Forget the quarantine; a full disk must not stay full of what was refused."""
+        shutil.rmtree(self._incoming, ignore_errors=True)
+
+    def generations(self) -> dict[int, str]:
+        """Number -> commit, oldest first; empty where there is no store."""
+        if not self.folder.is_dir():
+            return {}
+        shown = self.git.run("for-each-ref", "--format=%(refname) %(objectname)", f"{self._prefix}*/generation")
+        pairs = (line.split() for line in shown.decode().splitlines())
+        return dict(sorted((int(name.removeprefix(self._prefix).partition("/")[0]), oid) for name, oid in pairs))
+
+    def receipt(self, commit: str) -> tuple[dict[str, Any], bytes]:
+        """A generation's receipt, parsed and as bytes. Raises Refusal when its commit vouches for another."""
+        data = self.git.run("cat-file", "blob", f"{commit}:receipt.json", code="store.damaged")
+        message = self.git.run("cat-file", "commit", commit, code="store.damaged").decode()
+        if f"receipt sha256: {hashlib.sha256(data).hexdigest()}" not in message.splitlines():
+            raise Refusal("store.damaged", f"the receipt in {commit} is not the one that was stored")
+        parsed: dict[str, Any] = json.loads(data)
+        return parsed, data
+
+    def have(self, units: Iterable[Unit]) -> list[str]:
+        """Ids that need not be sent again: the units' own, and what the captures' commits hold beyond the histories."""
+        listed = list(units)
+        made = {oid for unit in listed for oid in unit.commits.values()}
+        histories = {oid for unit in listed for oid in unit.ids} - made
+        asked = [*sorted(made), *(f"^{oid}" for oid in sorted(histories))]
+        shown = self.git.run("rev-list", "--objects", "--stdin", data="\n".join([*asked, ""]).encode())
+        return [*sorted(histories), *(line[:40].decode() for line in shown.split(b"\n")[:-1])][:_HAVE]
+
+    def keep(self) -> None:
+        """Move the quarantine's packs into the store, the index of each last; still nothing refers to them."""
+        target = self.folder / "objects" / "pack"
+        packs = [path for path in (self._incoming / "pack").glob("*") if not path.name.startswith("tmp_")]
+        for path in sorted(packs, key=lambda path: path.suffix == ".idx"):
+            path.chmod(0o444)
+            path.rename(target / path.name)
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def commit(self, number: int, previous: str, units: Iterable[Unit], receipt: bytes, title: str) -> str:
+        """Add generation `number` in one transaction; returns its commit. All of it is there afterwards, or nothing."""
+        blob = self.git.run("hash-object", "-w", "--stdin", data=receipt).decode().strip()
+        tree = self.git.run("mktree", data=f"100644 blob {blob}\treceipt.json\n".encode()).decode().strip()
+        message = f"{title}\n\nreceipt sha256: {hashlib.sha256(receipt).hexdigest()}\n"
+        parent = ("-p", previous) if previous else ()
+        commit = self.git.run("commit-tree", tree, *parent, data=message.encode()).decode().strip()
+        refs = {"generation": commit}
+        for unit in units:
+            refs |= {f"{unit.kind}/{_component(unit.path)}/{name}": oid for name, oid in _names(unit).items()}
+        lines = [f"create {self._prefix}{number}/{name} {oid}\n" for name, oid in refs.items()]
+        transaction = "".join(["start\n", *lines, "prepare\ncommit\n"]).encode()
+        self.git.run("update-ref", "--stdin", data=transaction, code="ref.name")
+        self.git.run("pack-refs", "--all")
+        return commit
+
+
+def _names(unit: Unit) -> Mapping[str, str]:
+    head = {"head": unit.facts["head"]} if unit.facts["head"] else {}
+    return unit.commits | head | {name.removeprefix("refs/"): oid for name, oid in unit.refs.items()}
+
+
+def _component(path: bytes) -> str:
+    """A path as one component of a ref name; different paths stay different."""
+    if len(path) > _COMPONENT:
+        return f"={hashlib.sha256(path).hexdigest()}"
+    return re.sub(rb"[^A-Za-z0-9_-]|^-", lambda found: b"=%02X" % found[0][0], path).decode()

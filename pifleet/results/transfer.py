@@ -1,0 +1,150 @@
+"""Owns the one exec: sends the capture program and its request, hands out the frames of the answer within the limits.
+It must not know what the records mean."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pifleet.results import records
+from pifleet.results.capture import framing
+from pifleet.results.limits import Limits, Refusal
+from pifleet.results.names import said
+from pifleet.stream import Stream, StreamTimeout
+
+_PACKAGE = "pifleet.results.capture"
+_MODULES = ("framing", "tool", "repository", "bench", "unit", "agent")  # each needs only those before it
+_START = """\
+import json, sys, types
+packages = "pifleet pifleet.results pifleet.results.capture".split()
+sys.modules.update((name, types.ModuleType(name)) for name in packages)
+for name, source in json.loads(sys.stdin.buffer.readline()):
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
+sys.exit(module.main())
+"""
+# Isolated and without site: nothing that lies in the sandbox's Python path or home is imported.
+ARGV = ("python3", "-I", "-S", "-c", _START)
+
+
+def program() -> bytes:
+    """The capture program as ARGV expects it on standard input: one line of JSON, [module name, source] in order."""
+    folder = Path(__file__).parent / "capture"
+    sources = [(f"{_PACKAGE}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
+    return json.dumps(sources).encode() + b"\n"
+
+
+class Transfer:
+    """Reads one answer; `received` counts its bytes. Every failure is a Refusal."""
+
+    def __init__(self, stream: Stream, limits: Limits) -> None:
+        self.received = 0
+        self._stream, self._limits = stream, limits
+        self._ends = time.monotonic() + limits.total
+        self._buffer = b""
+        self._digest = hashlib.sha256()
+
+    def ask(self, request: dict[str, Any]) -> None:
+        """Send program and request. A far end that takes nothing is cut off after the idle time."""
+        watch = threading.Timer(self._limits.idle, self._stream.close)
+        watch.start()
+        try:
+            self._stream.send(program() + json.dumps(request).encode() + b"\n")
+            self._stream.end()
+        except (OSError, ValueError):
+            if not watch.is_alive():
+                raise Refusal("timeout.idle", f"the sandbox took no bytes for {self._limits.idle:g} s") from None
+            # A program that ended early has said why on its standard output and error.
+        finally:
+            watch.cancel()
+
+    def frames(self) -> Iterator[tuple[bytes, bytes]]:
+        """(type, payload) of every frame before the end mark; that one and the silence after it are checked here."""
+        self._magic()
+        count = 0
+        while True:
+            head = self._exactly(5)
+            kind, size = head[:1], struct.unpack(">I", head[1:])[0]
+            if size > self._limits.frame:
+                raise Refusal("limit.frame", f"a frame of {size} bytes; at most {self._limits.frame} are taken")
+            payload = self._exactly(size)
+            if kind == b"Z":
+                break
+            count += kind != b"D"
+            if count > self._limits.records:
+                raise Refusal("limit.records", f"more than {self._limits.records} records")
+            self._digest.update(head + payload)
+            yield kind, payload
+        if records.end(payload, self._limits.record).sha256 != self._digest.hexdigest():
+            raise Refusal("proto.digest", "the digest of the whole answer differs")
+        self._last_words()
+
+    def _magic(self) -> None:
+        seen = b""
+        while len(seen) < len(framing.MAGIC) and (more := self._some(len(framing.MAGIC) - len(seen))):
+            seen += more
+        if seen == framing.MAGIC:
+            return
+        if framing.MAGIC.startswith(seen):
+            self._silent()
+        seen += self._buffer[:200]
+        raise Refusal("proto.magic", f"the answer begins with other text: {said(seen.decode('utf-8', 'replace'), 80)}")
+
+    def _silent(self) -> None:
+        """No answer at all: the exit code and standard error know why."""
+        code, errors = self._exit_code(), said(self._stream.stderr().decode("utf-8", "replace").strip()[-300:])
+        if code in (126, 127):
+            raise Refusal("capture.tool", f"no python3 in the sandbox (exit code {code}): {errors}")
+        raise Refusal("proto.cut", f"the sandbox gave no answer (exit code {code}): {errors or 'no words'}")
+
+    def _last_words(self) -> None:
+        if self._buffer or self._some(1):
+            raise Refusal("proto.junk", "there are bytes after the end of the answer")
+        code = self._exit_code()
+        if code:
+            raise Refusal("proto.exit", f"the capture ended with exit code {code}")
+
+    def _exit_code(self) -> int:
+        try:
+            return self._stream.wait(self._patience())
+        except StreamTimeout:
+            raise Refusal("timeout.idle", "the capture does not end") from None
+
+    def _patience(self) -> float:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise Refusal("timeout.total", f"not done after {self._limits.total:g} s")
+        return min(left, self._limits.idle)
+
+    def _some(self, most: int) -> bytes:
+        if not self._buffer:
+            try:
+                self._buffer = self._stream.read(framing.CHUNK, self._patience())
+            except StreamTimeout:
+                self._patience()
+                raise Refusal("timeout.idle", f"nothing arrived for {self._limits.idle:g} s") from None
+            self.received += len(self._buffer)
+            if self.received > self._limits.wire:
+                raise Refusal("limit.wire", f"more than {self._limits.wire} bytes")
+        data, self._buffer = self._buffer[:most], self._buffer[most:]
+        return data
+
+    def _exactly(self, size: int) -> bytes:
+        parts: list[bytes] = []
+        left = size
+        while left:
+            part = self._some(left)
+            if not part:
+                raise Refusal("proto.cut", f"the answer is cut off after {self.received} bytes: {self._errors()}")
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+    def _errors(self) -> str:
+        return said(self._stream.stderr().decode("utf-8", "replace").strip()[-300:]) or "no words"

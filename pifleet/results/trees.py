@@ -1,0 +1,111 @@
+"""Owns reading trees and blobs that a sandbox made: bounded in depth, number and size before anything recurses on them.
+It must not write anywhere."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+from pifleet.results.homegit import HomeGit
+from pifleet.results.limits import Limits, Refusal
+
+TREE_MODE, LINK_MODE, EXECUTABLE_MODE, GITLINK_MODE = 0o40000, 0o120000, 0o100755, 0o160000
+_TREE_BYTES = 64 << 20
+_CHUNK = 1 << 20
+
+Leaf = tuple[bytes, int, str]  # path, mode, id
+
+
+class Objects:
+    """One long-running `git cat-file --batch`."""
+
+    def __init__(self, git: HomeGit, limits: Limits) -> None:
+        self._limits = limits
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by __exit__()
+        self._child = git.start("cat-file", "--batch", errors=self._errors)
+        self._measured: dict[str, tuple[int, int]] = {}
+
+    def __enter__(self) -> Objects:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._child.kill()
+        self._child.communicate()
+        self._errors.close()
+
+    def _ask(self, name: str, kind: str) -> tuple[str, int]:
+        """(id, size) of an object whose content must be read next."""
+        assert self._child.stdin
+        assert self._child.stdout
+        self._child.stdin.write(name.encode() + b"\n")
+        self._child.stdin.flush()
+        facts = self._child.stdout.readline().decode().split()
+        if len(facts) != 3 or facts[1] != kind:
+            raise Refusal("git.connectivity", f"{name} is not a {kind} that is here")
+        return facts[0], int(facts[2])
+
+    def _content(self, size: int) -> Iterator[bytes]:
+        assert self._child.stdout
+        while size:
+            chunk = self._child.stdout.read(min(size, _CHUNK))
+            if not chunk:
+                raise Refusal("git.limit", "git ended while an object was read")
+            size -= len(chunk)
+            yield chunk
+        self._child.stdout.read(1)
+
+    def blob(self, oid: str, limit: int) -> bytes | None:
+        """The bytes of a small blob; None where it is longer than `limit`."""
+        _, size = self._ask(oid, "blob")
+        data = b"".join(chunk for at, chunk in enumerate(self._content(size)) if at * _CHUNK <= limit)
+        return data if size <= limit else None
+
+    def copy(self, oid: str, descriptor: int) -> None:
+        _, size = self._ask(oid, "blob")
+        for chunk in self._content(size):
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(descriptor, view) :]
+
+    def tree(self, name: str) -> tuple[str, list[tuple[int, bytes, str]]]:
+        """(id, entries as (mode, name, id)) of a tree, which may be asked for as COMMIT^{tree}."""
+        oid, size = self._ask(name, "tree")
+        if size > _TREE_BYTES:
+            raise Refusal("limit.files", f"a folder listing of {size} bytes")
+        data, at = b"".join(self._content(size)), 0
+        entries = []
+        while at < size:
+            space, end = data.index(b" ", at), data.index(b"\0", at)
+            entries.append((int(data[at:space], 8), data[space + 1 : end], data[end + 1 : end + 21].hex()))
+            at = end + 21
+        return oid, entries
+
+    def measure(self, name: str) -> int:
+        """How many paths a tree has. Each distinct tree is read once, so a tree that repeats itself 10^10 times is
+        counted as fast as it was sent. Raises Refusal: limit.paths, limit.depth."""
+        return self._measure(name, 0)[0]
+
+    def _measure(self, name: str, depth: int) -> tuple[int, int]:
+        if depth > self._limits.depth:
+            raise Refusal("limit.depth", f"folders nested more than {self._limits.depth} deep")
+        if name not in self._measured:
+            count = height = 0
+            for mode, _, oid in self.tree(name)[1]:
+                below = self._measure(oid, depth + 1) if mode == TREE_MODE else (1, 0)
+                count, height = count + below[0], max(height, below[1] + 1)
+                if count > self._limits.files:
+                    raise Refusal("limit.paths", f"more than {self._limits.files} paths in one tree")
+            self._measured[name] = (count, height)
+        count, height = self._measured[name]
+        if depth + height > self._limits.depth:
+            raise Refusal("limit.depth", f"folders nested more than {self._limits.depth} deep")
+        return count, height
+
+    def leaves(self, name: str, prefix: bytes = b"") -> Iterator[Leaf]:
+        """Everything in a measured tree that is neither a folder nor a submodule's place."""
+        for mode, part, oid in self.tree(name)[1]:
+            if mode == TREE_MODE:
+                yield from self.leaves(oid, prefix + part + b"/")
+            elif mode != GITLINK_MODE:
+                yield prefix + part, mode, oid
