@@ -14,7 +14,7 @@ from pifleet.errors import Mistakes
 from pifleet.fleet import Connection
 from pifleet.rules import Text
 from pifleet.secret import Secret
-from pifleet.wording import listed, path, show
+from pifleet.wording import nearest, path, show
 
 ADDRESS = Text(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*", "use a host name or an address", 253)
 USER = Text(r"[A-Za-z_][A-Za-z0-9_.@-]*", "use the name of a user", 64)
@@ -33,7 +33,8 @@ TEXTS = {
     "ansible_connection": Text("ssh|local", "use ssh or local"),
     "ansible_become_method": Text("sudo", "use sudo"),
 }
-KNOWN = (*TEXTS, "ansible_port", "ansible_become", *PASSWORDS, *BECOME_PASSWORDS, *SSH_ARGUMENTS)
+SPEED_ONLY = ("ansible_pipelining", "ansible_ssh_pipelining")
+KNOWN = (*TEXTS, "ansible_port", "ansible_become", *PASSWORDS, *BECOME_PASSWORDS, *SSH_ARGUMENTS, *SPEED_ONLY)
 
 
 def connection(
@@ -42,9 +43,11 @@ def connection(
 ) -> Connection:
     """How to reach a host; `known_hosts` and `become_password` count where the host's own variables say nothing."""
     own = {name: value for name, value in variables.items() if name.startswith("ansible_") and value not in (None, "")}
-    for name in own.keys() - set(KNOWN):
-        mistakes.add(path("hosts", host, name), "an argument that pifleet does not honour",
-                     f"remove it; {listed(KNOWN)} are honoured")
+    for name in own:
+        if name not in KNOWN:
+            near = nearest(name, KNOWN)
+            mistakes.add(path("hosts", host, name), "an argument that pifleet does not honour",
+                         f"remove it, or did you mean {near}?" if near else "remove it")
     text = {name: _text(host, name, own, mistakes) for name in TEXTS}
     if not isinstance(own.get("ansible_become", True), bool):
         mistakes.add(path("hosts", host, "ansible_become"), show(own["ansible_become"]), "use true or false")

@@ -69,8 +69,8 @@ def _seen(location: Location, value: Any) -> str:
     """What stood there; nothing that may be a secret: keys, tokens, private keys, users and passwords in addresses."""
     if "key" in location or "auth" in location or "PRIVATE" in str(value):
         return HIDDEN
-    if isinstance(value, str) and re.search(r"//[^/]*:[^/]*@", value):
-        return "an address with a password"
+    if isinstance(value, str) and re.search(r"//[^/]*@", value):
+        return "an address with a user or a password"
     return show(value)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 SHOWN = 60
+FEW = 12
 
 
 def show(value: Any) -> str:
@@ -38,10 +39,21 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def choose(name: str, known: Iterable[str]) -> str:
-    """What to write instead of an unknown name: the nearest known one, or all of them."""
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that was probably meant, or an empty text; a `pifleet_` that all begin with does not count."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
+    prefix = name[: name.find("_") + 1]
+    if not all(one.startswith(prefix) for one in names):
+        prefix = ""
+    near = difflib.get_close_matches(name.removeprefix(prefix), [one.removeprefix(prefix) for one in names], n=1)
+    return prefix + near[0] if near else ""
+
+
+def choose(name: str, known: Iterable[str]) -> str:
+    """What to write instead of an unknown name: the nearest known one, or all of them if they are few."""
+    names = list(known)
+    if near := nearest(name, names):
+        return f"did you mean {near}?"
+    if len(names) > FEW:
+        return f"none of the {len(names)} known ones is like it"
     return f"use {listed(names)}" if names else "none is defined"

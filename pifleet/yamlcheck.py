@@ -68,6 +68,8 @@ def _walk(events: Any, where: str, mistakes: Mistakes) -> None:
         total = stack[-1].nodes + nodes if stack else total
         if total > NODES:
             return mistakes.add(line, f"aliases that stand for more than {NODES:,} values", "write less")
+        if not stack and not isinstance(event, yaml.MappingEndEvent):
+            mistakes.add(line, "no mapping", "write a mapping, such as all: {hosts: ...}")
         if stack:
             stack[-1].nodes = total
             _note_key(stack[-1], event, line, mistakes)

@@ -1,0 +1,384 @@
+"""Every mistake in an inventory is told with its place, what was seen and what would be right, word for word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pifleet.errors import BadInput
+from pifleet.fleet import developer_uid
+from pifleet.inventory import load
+from tests.unit.inventories import ABSENT, fleet, written
+
+NAME16 = "use lower-case letters, digits and hyphens, a letter first, at most 16 characters"
+NAME32 = "use lower-case letters, digits and hyphens, a letter first, at most 32 characters"
+HOST = "use letters, digits, dots, hyphens and underscores, no hyphen first"
+SIZE = 'use a size such as "2g" or "512m", at least "64m"'
+CPUS = "use a number of cores from 0.1 to 512"
+PIDS = "use a whole number of processes from 64 to 4194304"
+OUTSIDE = "keep it outside: {env: NAME}, {file: PATH} or {command: [PROGRAM, ...]}"
+GIT = "use https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH or an absolute path, without a password"
+REF = "use a branch, tag or commit by git's rules for names, not starting with a hyphen"
+HTTP = "use http(s)://HOST/PATH without a user, a password or a query"
+PUBLIC = "use one line of a public key file: TYPE BASE64 COMMENT"
+SSH = "remove it; pifleet honours ProxyJump, ProxyCommand and UserKnownHostsFile"
+PIN = "use a whole version in quotes, such as \"1.2.3\""
+LATER = "this version of pifleet runs pattern docker"
+NO_EGRESS = "this version of pifleet gives a sandbox its model and nothing else; use []"
+PATH = "use a path without control characters, not starting with a hyphen"
+GLOB = 'use a pattern inside the workspace, such as "web/dist/**"'
+SSH_URL = "git@git.example.com:acme/web.git"
+PASTED = "sk-ant-0123456789"  # stands for a secret that was pasted into the inventory
+
+# Each row: what is changed in a good inventory, and all that is said about it.
+Row = tuple[str, dict[str, Any], list[str]]
+ROWS: list[Row] = [
+    ("an unknown variable", {"vars/pifleet_develpers": {}},
+     ["pifleet_develpers: saw an unknown key; did you mean pifleet_developers?"]),
+    ("an unknown variable unlike any other", {"vars/pifleet_qqq": 1},
+     ["pifleet_qqq: saw an unknown key; none of the 21 known ones is like it"]),
+    ("an unknown key of a developer", {"developers/ana/memry": "2g"},
+     ["pifleet_developers.ana.memry: saw an unknown key; did you mean memory?"]),
+    ("an unknown key of a sandbox", {"developers/cy/sandboxes/kernel/ssh_keys": []},
+     ["pifleet_developers.cy.sandboxes.kernel.ssh_keys: saw an unknown key; use pattern, model, cpus, memory, pids, "
+      "egress, repos, host or artifacts"]),
+    ("an unknown key of the defaults", {"defaults/repos": ["web"]},
+     ["pifleet_defaults.repos: saw an unknown key; use pattern, model, cpus, memory, pids or egress"]),
+    ("no fleet name", {"fleet": ABSENT}, ["pifleet_fleet: saw nothing; it is required: the fleet's name"]),
+    ("no developers", {"developers": ABSENT},
+     ["pifleet_developers: saw nothing; it is required: developers by name, or {}"]),
+    ("developers as a list", {"developers": ["ana"]}, ["pifleet_developers: saw a list; use a mapping"]),
+    ("a fleet name with a shell's characters", {"fleet": "a;reboot"}, [f'pifleet_fleet: saw "a;reboot"; {NAME32}']),
+    ("a fleet name that is a number", {"fleet": 7}, [f"pifleet_fleet: saw 7; {NAME32}"]),
+    ("a developer's name with upper case", {"developers/Ana": {}}, [f'pifleet_developers.Ana: saw "Ana"; {NAME16}']),
+    ("a developer's name that YAML reads as no", {"developers": "{{ {false: {}} }}"},
+     [f"pifleet_developers.False: saw false; {NAME16}"]),
+    ("a developer's name that is too long", {"developers/abcdefghijklmnopq": {}},
+     [f'pifleet_developers.abcdefghijklmnopq: saw "abcdefghijklmnopq"; {NAME16}']),
+    ("a developer's name with a line end", {"developers/an\na": {}},
+     [f'pifleet_developers."an\\na": saw "an\\na"; {NAME16}']),
+    ("a developer's name that is an option", {"developers/-rf": {}},
+     [f'pifleet_developers."-rf": saw "-rf"; {NAME16}']),
+    ("a sandbox's name that climbs", {"developers": {"cy": {"sandboxes": {"../x": {}}}}},
+     [f'pifleet_developers.cy.sandboxes."../x": saw "../x"; {NAME32}']),
+    ("a repository's name with a space", {"repos/a b": {"url": "/srv/a.git", "ref": "main"}},
+     [f'pifleet_repos."a b": saw "a b"; {NAME32}']),
+    ("a model's name with a dot", {"models/gpt.x": {"api": "scripted"}},
+     [f'pifleet_models."gpt.x": saw "gpt.x"; {NAME32}']),
+    ("a misspelt pattern", {"developers/ana/pattern": "dcoker"},
+     ['pifleet_developers.ana.pattern: saw "dcoker"; did you mean docker?']),
+    ("a pattern of a later version", {"developers/ana/pattern": "gondolin"},
+     [f'pifleet_developers.ana.pattern: saw "gondolin"; {LATER}']),
+    ("pods by default", {"defaults/pattern": "pod"}, [f'pifleet_defaults.pattern: saw "pod"; {LATER}']),
+    ("a pattern that no host offers", {"groups": {"pifleet_gondolin": {"hosts": {"farm-1": {}}}}},
+     ['pifleet_defaults.pattern: saw "docker"; no host offers it; put one into group pifleet_docker']),
+    ("an unnamed pattern that no host offers",
+     {"defaults/pattern": ABSENT, "groups": {"pifleet_clusters": {"hosts": {"prod": {}}}}},
+     ['pifleet_defaults.pattern: saw "docker"; no host offers it; put one into group pifleet_docker']),
+    ("an undefined repository", {"developers/ana/repos": ["wbe"]},
+     ['pifleet_developers.ana.repos: saw "wbe"; did you mean web?']),
+    ("an undefined repository of a sandbox", {"developers/cy/sandboxes/kernel/repos": ["linux"]},
+     ['pifleet_developers.cy.sandboxes.kernel.repos: saw "linux"; use web or api']),
+    ("a repository twice", {"developers/ana/repos": ["web", "web"]},
+     ['pifleet_developers.ana.repos: saw "web" more than once; list it once']),
+    ("repositories that are no list", {"developers/ana/repos": "web"},
+     ["pifleet_developers.ana.repos: saw \"web\"; use a list"]),
+    ("an undefined model", {"developers/ana/model": "cluade"},
+     ['pifleet_developers.ana.model: saw "cluade"; did you mean claude?']),
+    ("an undefined default model, said once", {"defaults/model": "gpt"},
+     ['pifleet_defaults.model: saw "gpt"; use dry or claude']),
+    ("no model anywhere", {"defaults/model": ABSENT, "developers": {"ana": {}}},
+     ["pifleet_developers.ana.model: saw nothing; name one here or in pifleet_defaults"]),
+    ("repositories beside sandboxes", {"developers/cy/repos": ["web"]},
+     ["pifleet_developers.cy.repos: saw repos beside sandboxes; move it into the sandboxes"]),
+    ("artifacts beside sandboxes", {"developers/cy/artifacts": ["dist/**"]},
+     ["pifleet_developers.cy.artifacts: saw artifacts beside sandboxes; move it into the sandboxes"]),
+    ("a literal key", {"models/claude/key": PASTED},
+     [f"pifleet_models.claude.key: saw a value that is not shown; {OUTSIDE}"]),
+    ("a literal key where a variable's name belongs", {"models/claude/key": {"env": PASTED}},
+     ["pifleet_models.claude.key.env: saw a value that is not shown; use the name of an environment variable"]),
+    ("a literal key under a key of its own", {"models/claude/key": {"value": PASTED}},
+     ["pifleet_models.claude.key.value: saw an unknown key; use env, file or command"]),
+    ("a key from two places", {"models/claude/key": {"env": "KEY", "file": "key"}},
+     [f"pifleet_models.claude.key: saw a value that is not shown; {OUTSIDE}"]),
+    ("a key from an empty command", {"models/claude/key": {"command": []}},
+     ["pifleet_models.claude.key.command: saw a value that is not shown; "
+      "List should have at least 1 item after validation, not 0"]),
+    ("a literal token", {"repos/api/auth": {"token": PASTED}},
+     [f"pifleet_repos.api.auth.token: saw a value that is not shown; {OUTSIDE}"]),
+    ("a private key among the public ones",
+     {"developers/ana/ssh_keys": ["-----BEGIN OPENSSH PRIVATE KEY-----"]},
+     [f"pifleet_developers.ana.ssh_keys.0: saw a value that is not shown; {PUBLIC}"]),
+    ("a public key with options", {"developers/ana/ssh_keys": ['command="sh" ssh-ed25519 AAAA']},
+     [f'pifleet_developers.ana.ssh_keys.0: saw "command=\\"sh\\" ssh-ed25519 AAAA"; {PUBLIC}']),
+    ("a public key whose body is of another type",
+     {"developers/ana/ssh_keys": ["ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIA=="]},
+     [f'pifleet_developers.ana.ssh_keys.0: saw "ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIA=="; {PUBLIC}']),
+    ("two public keys in one", {"developers/ana/ssh_keys": ["ssh-ed25519 AAAA a\nssh-ed25519 AAAA b"]},
+     [f'pifleet_developers.ana.ssh_keys.0: saw "ssh-ed25519 AAAA a\\nssh-ed25519 AAAA b"; {PUBLIC}']),
+    ("a size without a unit", {"developers/ana/memory": "2"}, [f'pifleet_developers.ana.memory: saw "2"; {SIZE}']),
+    ("a size in words", {"developers/cy/sandboxes/kernel/memory": "lots"},
+     [f'pifleet_developers.cy.sandboxes.kernel.memory: saw "lots"; {SIZE}']),
+    ("a size that is a number", {"defaults/memory": 4}, [f"pifleet_defaults.memory: saw 4; {SIZE}"]),
+    ("no memory", {"defaults/memory": "0g"}, [f'pifleet_defaults.memory: saw "0g"; {SIZE}']),
+    ("too little memory", {"defaults/memory": "63m"}, [f'pifleet_defaults.memory: saw "63m"; {SIZE}']),
+    ("negative memory", {"defaults/memory": "-1g"}, [f'pifleet_defaults.memory: saw "-1g"; {SIZE}']),
+    ("no processor", {"defaults/cpus": 0}, [f"pifleet_defaults.cpus: saw 0; {CPUS}"]),
+    ("processors as text", {"defaults/cpus": "two"}, [f'pifleet_defaults.cpus: saw "two"; {CPUS}']),
+    ("processors as truth", {"defaults/cpus": True}, [f"pifleet_defaults.cpus: saw true; {CPUS}"]),
+    ("too few processes", {"defaults/pids": 8}, [f"pifleet_defaults.pids: saw 8; {PIDS}"]),
+    ("half a process", {"defaults/pids": 512.5}, [f"pifleet_defaults.pids: saw 512.5; {PIDS}"]),
+    ("egress", {"developers/ana/egress": ["pip"]}, [f"pifleet_developers.ana.egress: saw a list; {NO_EGRESS}"]),
+    ("egress in words", {"defaults/egress": "none"}, [f'pifleet_defaults.egress: saw "none"; {NO_EGRESS}']),
+    ("pi's extensions", {"developers/ana/pi": {"extensions": ["x"]}},
+     ["pifleet_developers.ana.pi.extensions: saw a list; this version of pifleet installs no extensions; use []"]),
+    ("pi's settings as text", {"developers/ana/pi": {"settings": "dark"}},
+     ['pifleet_developers.ana.pi.settings: saw "dark"; use a mapping']),
+    ("a pin to a host that is none", {"developers/ana/host": "farm-11"},
+     ['pifleet_developers.ana.host: saw "farm-11"; did you mean farm-1?']),
+    ("a pin to a host that does not offer the pattern",
+     {"groups/pifleet_gondolin": {"hosts": {"micro": {}}}, "developers/cy/sandboxes/kernel/host": "micro"},
+     ['pifleet_developers.cy.sandboxes.kernel.host: saw "micro"; it does not offer pattern docker; '
+      'use farm-1 or farm-2']),
+    ("an artifact outside", {"developers/ana/artifacts": ["../x", "/etc/shadow", "-x"]},
+     [f'pifleet_developers.ana.artifacts.0: saw "../x"; {GLOB}',
+      f'pifleet_developers.ana.artifacts.1: saw "/etc/shadow"; {GLOB}',
+      f'pifleet_developers.ana.artifacts.2: saw "-x"; {GLOB}']),
+    ("a repository without url and ref", {"repos/web": {}},
+     ["pifleet_repos.web.url: saw nothing; it is required: where the repository is",
+      "pifleet_repos.web.ref: saw nothing; it is required: a branch, tag or commit"]),
+    ("an url that is an option", {"repos/web/url": "--upload-pack=touch x"},
+     [f'pifleet_repos.web.url: saw "--upload-pack=touch x"; {GIT}']),
+    ("an url that runs a program", {"repos/web/url": "ext::sh -c id"},
+     [f'pifleet_repos.web.url: saw "ext::sh -c id"; {GIT}']),
+    ("an ssh url whose host is an option", {"repos/web/url": "ssh://-oProxyCommand=id/x"},
+     [f'pifleet_repos.web.url: saw "ssh://-oProxyCommand=id/x"; {GIT}']),
+    ("an url with a shell's characters", {"repos/web/url": "https://git.example.com/$(id).git"},
+     [f'pifleet_repos.web.url: saw "https://git.example.com/$(id).git"; {GIT}']),
+    ("an url with a password", {"repos/web/url": f"https://ana:{PASTED}@git.example.com/web.git"},
+     [f"pifleet_repos.web.url: saw an address with a user or a password; {GIT}"]),
+    ("an url with a token for a user", {"repos/web/url": f"https://{PASTED}@git.example.com/web.git"},
+     [f"pifleet_repos.web.url: saw an address with a user or a password; {GIT}"]),
+    ("a relative path for an url", {"repos/web/url": "repos/web.git"},
+     [f'pifleet_repos.web.url: saw "repos/web.git"; {GIT}']),
+    ("a ref that is an option", {"repos/web/ref": "--orphan"}, [f'pifleet_repos.web.ref: saw "--orphan"; {REF}']),
+    ("a ref with two dots", {"repos/web/ref": "a..b"}, [f'pifleet_repos.web.ref: saw "a..b"; {REF}']),
+    ("a ref with a space", {"repos/web/ref": "my branch"}, [f'pifleet_repos.web.ref: saw "my branch"; {REF}']),
+    ("a ref that git keeps for its locks", {"repos/web/ref": "x.lock"},
+     [f'pifleet_repos.web.ref: saw "x.lock"; {REF}']),
+    ("a ref that is a number", {"repos/web/ref": 2}, [f"pifleet_repos.web.ref: saw 2; {REF}"]),
+    ("a token for an ssh url",
+     {"repos/web": {"url": "/srv/web.git", "ref": "main", "auth": {"token": {"env": "T"}}}},
+     ["pifleet_repos.web.auth.token: saw a token for an url that is not https; use ssh_key with ssh"]),
+    ("an ssh key for an https url", {"repos/api/auth": {"ssh_key": {"file": "k"}}},
+     ["pifleet_repos.api.auth.ssh_key: saw an ssh_key for an url that is not ssh; use token with https"]),
+    ("an ssh url without key and host keys", {"repos/web/url": SSH_URL},
+     ["pifleet_repos.web.auth: saw no ssh_key for an ssh url; add auth: {ssh_key: {file: PATH}}",
+      "pifleet_repos.web.known_hosts: saw nothing; name a file with the host keys of the ssh server"]),
+    ("host keys that cannot be read",
+     {"repos/web": {"url": SSH_URL, "ref": "main", "auth": {"ssh_key": {"file": "k"}}, "known_hosts": "nowhere"}},
+     ['pifleet_repos.web.known_hosts: saw "nowhere"; name a file that can be read (No such file or directory)']),
+    ("host keys for an https url", {"repos/web/known_hosts": "hosts"},
+     ['pifleet_repos.web.known_hosts: saw "hosts"; remove it; only an ssh url needs it',
+      'pifleet_repos.web.known_hosts: saw "hosts"; name a file that can be read (No such file or directory)']),
+    ("a file whose name is an option", {"repos/api/auth/token": {"file": "-x"}},
+     [f"pifleet_repos.api.auth.token.file: saw a value that is not shown; {PATH}"]),
+    ("an unknown api", {"models/claude/api": "anthropic"},
+     ['pifleet_models.claude.api: saw "anthropic"; did you mean anthropic-messages?']),
+    ("a model without address and names", {"models/claude": {"api": "openai-completions"}},
+     ["pifleet_models.claude.base_url: saw nothing; name the provider's address",
+      "pifleet_models.claude.models: saw nothing; list at least one model"]),
+    ("an address with a query", {"models/claude/base_url": "https://llm.example.com/?key=1"},
+     [f'pifleet_models.claude.base_url: saw "https://llm.example.com/?key=1"; {HTTP}']),
+    ("an address that ends an nginx directive", {"models/claude/base_url": "https://x/;}"},
+     [f'pifleet_models.claude.base_url: saw "https://x/;}}"; {HTTP}']),
+    ("a scripted model with an address and a key", {"models/dry/base_url": "https://x", "models/dry/key": {"env": "K"}},
+     ["pifleet_models.dry.base_url: saw a base_url for a scripted model; remove it; a scripted model has none",
+      "pifleet_models.dry.key: saw a key for a scripted model; remove it; a scripted model has none"]),
+    ("a model's id with a space", {"models/claude/models": ["claude 4"]},
+     ['pifleet_models.claude.models.0: saw "claude 4"; '
+      "use the provider's name of a model, such as claude-sonnet-4-5"]),
+    ("a version that YAML reads as a number", {"node_version": 24.21}, [f"pifleet_node_version: saw 24.21; {PIN}"]),
+    ("a version that floats", {"pi_version": "latest"}, [f'pifleet_pi_version: saw "latest"; {PIN}']),
+    ("an image that floats", {"image_base": "debian:bookworm"},
+     ['pifleet_image_base: saw "debian:bookworm"; use debian, or an image reference with @sha256:DIGEST']),
+    ("a package that is an option", {"image_packages": ["--purge"]},
+     ['pifleet_image_packages.0: saw "--purge"; use the name of a Debian package']),
+    ("a date that is none", {"image_date": "yesterday"},
+     ['pifleet_image_date: saw "yesterday"; use a day such as 2026-01-31, or 20260131T120000Z']),
+    ("a CA file that is not there", {"image_ca": "ca.pem"},
+     ['pifleet_image_ca: saw "ca.pem"; name a file that can be read (No such file or directory)']),
+    ("a CA file that is none", {"image_ca": "inventory.yml"},
+     ['pifleet_image_ca: saw "inventory.yml"; name a file with PEM certificates']),
+    ("a mirror with a password", {"apt_mirror": f"https://u:{PASTED}@mirror.example.com"},
+     [f"pifleet_apt_mirror: saw an address with a user or a password; {HTTP}"]),
+    ("a host's name that is an option", {"groups/pifleet_docker": {"hosts": {"-oProxyCommand=id": {}}}},
+     [f'hosts."-oProxyCommand=id": saw "-oProxyCommand=id"; {HOST}']),
+    ("a host's name with a shell's characters", {"groups/pifleet_docker": {"hosts": {"a;id": {}}}},
+     [f'hosts."a;id": saw "a;id"; {HOST}']),
+    ("a host's name with a control character", {"groups/pifleet_docker": {"hosts": {"a\u0007b": {}}}},
+     [f'hosts."a\\u0007b": saw "a\\u0007b"; {HOST}']),
+    ("a host's name that climbs", {"groups/pifleet_docker": {"hosts": {"../../etc": {}}}},
+     [f'hosts."../../etc": saw "../../etc"; {HOST}']),
+    ("an address that is an option", {"host/ansible_host": "-oProxyCommand=id"},
+     ['hosts.farm-1.ansible_host: saw "-oProxyCommand=id"; use a host name or an address']),
+    ("a user that is an option", {"host/ansible_user": "-l"},
+     ['hosts.farm-1.ansible_user: saw "-l"; use the name of a user']),
+    ("a port that is none", {"host/ansible_port": 70000},
+     ["hosts.farm-1.ansible_port: saw 70000; use a port from 1 to 65535"]),
+    ("a key file that depends on the folder one is in", {"host/ansible_ssh_private_key_file": "keys/farm"},
+     ['hosts.farm-1.ansible_ssh_private_key_file: saw "keys/farm"; '
+      'use an absolute path, such as "{{ inventory_dir }}/key"']),
+    ("another connection", {"host/ansible_connection": "paramiko_ssh"},
+     ['hosts.farm-1.ansible_connection: saw "paramiko_ssh"; use ssh or local']),
+    ("another way to become root", {"host/ansible_become_method": "su"},
+     ['hosts.farm-1.ansible_become_method: saw "su"; use sudo']),
+    ("become as text", {"host/ansible_become": "perhaps"},
+     ['hosts.farm-1.ansible_become: saw "perhaps"; use true or false']),
+    ("an interpreter to be found", {"host/ansible_python_interpreter": "auto"},
+     ['hosts.farm-1.ansible_python_interpreter: saw "auto"; use an absolute path, such as /usr/bin/python3']),
+    ("an ssh option by name", {"host/ansible_ssh_common_args": "-o StrictHostKeyChecking=no"},
+     [f'hosts.farm-1.ansible_ssh_common_args: saw ssh option "StrictHostKeyChecking"; {SSH}']),
+    ("an ssh flag by name", {"host/ansible_ssh_extra_args": "-J bastion -A"},
+     [f'hosts.farm-1.ansible_ssh_extra_args: saw ssh argument "-A"; {SSH}']),
+    ("an ssh argument that is no flag", {"host/ansible_ssh_args": "bastion"},
+     [f'hosts.farm-1.ansible_ssh_args: saw ssh argument "bastion"; {SSH}']),
+    ("an open quote in ssh arguments", {"host/ansible_ssh_args": "-o 'ProxyCommand=x"},
+     ['hosts.farm-1.ansible_ssh_args: saw "-o \'ProxyCommand=x"; close its quotes (no closing quotation)']),
+    ("a jump host that is an option", {"host/ansible_ssh_args": "-J -oProxyCommand=id"},
+     ['hosts.farm-1.ansible_ssh_args: saw ProxyJump "-oProxyCommand=id"; '
+      "use [USER@]HOST[:PORT], more of them with commas between"]),
+    ("an older name of a connection variable", {"host/ansible_ssh_host": "192.0.2.1"},
+     ["hosts.farm-1.ansible_ssh_host: saw an argument that pifleet does not honour; "
+      "remove it, or did you mean ansible_host?"]),
+    ("a connection variable that is not honoured", {"host/ansible_executable": "/tmp/sh"},
+     ["hosts.farm-1.ansible_executable: saw an argument that pifleet does not honour; remove it"]),
+    ("an empty group", {"groups/pifleet_gondolin": {}},
+     ["pifleet_gondolin: saw a group without hosts; put a host into it, or remove it"]),
+    ("a misspelt group", {"groups/pifleet_dokcer": {"hosts": {"x": {}}}},
+     ["pifleet_dokcer: saw an unknown group; did you mean pifleet_docker?"]),
+    ("no host in a pifleet group", {"groups": {"web": {"hosts": {"www": {}}}}},
+     ["all: saw no host in a pifleet group; put one into pifleet_docker"]),
+    ("a fleet variable that differs between hosts", {"host/pifleet_pi_version": "0.80.0"},
+     ["pifleet_pi_version: saw different values on farm-1 and farm-2; set it once, under all.vars"]),
+    ("every mistake at once",
+     {"fleet": "A", "developers/ana": {"memory": "2", "repos": ["x", 3], "model": "y"}, "host/ansible_port": 0},
+     [f'pifleet_fleet: saw "A"; {NAME32}',
+      f'pifleet_developers.ana.memory: saw "2"; {SIZE}',
+      "pifleet_developers.ana.repos.1: saw 3; use the name of a repository in pifleet_repos",
+      "hosts.farm-1.ansible_port: saw 0; use a port from 1 to 65535",
+      'pifleet_developers.ana.model: saw "y"; use dry or claude',
+      'pifleet_developers.ana.repos: saw "x"; use web or api']),
+]
+
+
+@pytest.mark.parametrize(("changes", "wanted"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS])
+def test_a_mistake_is_told_with_its_place_what_was_seen_and_what_would_be_right(
+    tmp_path: Path, changes: dict[str, Any], wanted: list[str]
+) -> None:
+    with pytest.raises(BadInput) as raised:
+        fleet(tmp_path, changes)
+    told = [str(mistake) for mistake in raised.value.mistakes]
+    assert told == wanted
+    assert raised.value.trouble.headline == f"the inventory has {len(wanted)} mistake{'s' * (len(wanted) > 1)}"
+    assert not any(PASTED in line for line in told)
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)
+)
+# Each row: the text of a file, and what is said about it; {file} stands for its path.
+TEXTS: list[tuple[str, str, str]] = [
+    ("an alias bomb", BOMB, "{file}:7: saw aliases that stand for more than 1,000,000 values; write less"),
+    ("an alias within itself", "all: &a {x: *a}\n",
+     "{file}:1: saw alias *a; define its anchor before it, not around it"),
+    ("a tower of lists", "all: " + "[" * 200, "{file}:1: saw more than 100 levels; nest less deeply"),
+    ("a list that is not closed", "all:\n  hosts: [a\n",
+     "{file}:3: saw did not find expected ',' or ']'; write valid YAML"),
+    ("a tab", "all:\n\thosts: x\n", "{file}:2: saw found character that cannot start any token; write valid YAML"),
+    ("bytes that are not UTF-8", "all: \udcff\n", "{file}: saw bytes that are not UTF-8; save it as UTF-8"),
+    ("a list", "[a, b]\n", "{file}:1: saw no mapping; write a mapping, such as all: {hosts: ...}"),
+    ("nothing", "", "{file}: saw no host in any group; put a host into group pifleet_docker"),
+    ("no hosts", "all: {vars: {pifleet_fleet: acme}}\n",
+     "{file}: saw no host in any group; put a host into group pifleet_docker"),
+    ("a section that is none", "all: {hots: {a: {}}, hosts: {b: {}}}\n",
+     '{file}: saw unexpected key (hots) in group (all), only "vars", "children" and "hosts" are valid; '
+     "remove or correct it"),
+    ("two documents", "all: {hosts: {a: {}}}\n---\nall: {}\n",
+     "{file}: saw YAML parsing failed: Expected a single document in the stream but found another document.; "
+     "write it as Ansible reads it"),
+    ("two sandboxes with one name",
+     "all:\n  vars:\n    pifleet_developers:\n      cy: {sandboxes: {kernel: {},\n        kernel: {}}}\n",
+     '{file}:5: saw key "kernel" a second time; keep one of the two'),
+    ("two developers with one name", 'all: {vars: {pifleet_developers: {ana: {}, "ana": {}}}}\n',
+     '{file}:1: saw key "ana" a second time; keep one of the two'),
+    ("an undefined variable", "all: {hosts: {a: {}, b: {}}, vars: {pifleet_fleet: '{{ nope }}'}}\n",
+     "pifleet_fleet: saw 'nope' is undefined (host a and 1 more); correct the template"),
+    ("a template that is none", "all: {hosts: {a: {}}, vars: {pifleet_fleet: '{{ a b }}'}}\n",
+     "pifleet_fleet: saw Syntax error in template: expected token 'end of print statement', got 'b' (host a); "
+     "correct the template"),
+]
+
+
+@pytest.mark.parametrize(("text", "wanted"), [row[1:] for row in TEXTS], ids=[row[0] for row in TEXTS])
+def test_a_file_that_is_unfit_is_refused(tmp_path: Path, text: str, wanted: str) -> None:
+    file = tmp_path / "inventory.yml"
+    file.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(BadInput) as raised:
+        load([file])
+    assert [str(mistake) for mistake in raised.value.mistakes] == [wanted.replace("{file}", str(file))]
+
+
+def test_a_file_that_is_not_there_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.yml"
+    with pytest.raises(BadInput) as raised:
+        load([file])
+    assert [str(mistake) for mistake in raised.value.mistakes] == [
+        f"{file}: saw no such file; name an inventory file, or make one with pifleet init"
+    ]
+
+
+def test_a_file_of_more_than_8_mib_is_not_read(tmp_path: Path) -> None:
+    file = written(tmp_path, "all: {hosts: {a: {}}}\n#" + "x" * (8 << 20))
+    with pytest.raises(BadInput) as raised:
+        load([file])
+    assert [str(mistake) for mistake in raised.value.mistakes] == [
+        f"{file}: saw more than 8 MiB; name an inventory of a sensible size"
+    ]
+
+
+def test_an_alias_bomb_in_group_vars_is_refused_too(tmp_path: Path) -> None:
+    bomb = written(tmp_path, BOMB, "group_vars/all.yml")
+    with pytest.raises(BadInput) as raised:
+        fleet(tmp_path)
+    assert raised.value.mistakes[0].path == f"{bomb}:7"
+
+
+def test_a_yaml_tag_makes_no_object(tmp_path: Path) -> None:
+    witness = tmp_path / "witness"
+    with pytest.raises(BadInput):
+        load([written(tmp_path, f"all: !!python/object/apply:os.system ['touch {witness}']\n")])
+    assert not witness.exists()
+
+
+def test_two_sandboxes_whose_short_names_meet_are_refused(tmp_path: Path) -> None:
+    changes = {"developers": {"ana": {"sandboxes": {"kernel-build-1058": {}, "kernel-build-3461": {}}}}}
+    with pytest.raises(BadInput) as raised:
+        fleet(tmp_path, changes)
+    assert [str(mistake) for mistake in raised.value.mistakes] == [
+        "pifleet_developers.ana.sandboxes.kernel-build-3461: saw the id ana-kernel-b-e8a75c, "
+        "which ana/kernel-build-1058 has too; rename one of the two"
+    ]
+
+
+def test_two_developers_whose_user_numbers_meet_are_refused(tmp_path: Path) -> None:
+    one, two = "dev-4302", "dev-12272"
+    assert developer_uid(one) == developer_uid(two)
+    with pytest.raises(BadInput) as raised:
+        fleet(tmp_path, {"developers": {one: {}, two: {}}})
+    assert [str(mistake) for mistake in raised.value.mistakes] == [
+        f"pifleet_developers.{two}: saw the user number {developer_uid(one)}, which {one} has too; "
+        "rename one of the two"
+    ]
