@@ -22,8 +22,8 @@ SOCKET_SECONDS = 3
 PROC_LIMIT = 100000
 REF_BYTES = 4096
 COMMANDS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# What a running pi is called: its own title, and node's before it has set one.
-AGENT_NAMES = ("pi", "node", "node-MainThread", "MainThread")
+# What a running pi calls itself (pi 0.87.1 sets its process title).
+AGENT = "pi"
 SHA = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 BRANCH = re.compile(r"refs/heads/([A-Za-z0-9_+=@,%#-][A-Za-z0-9_.+=@,%#/-]{0,199})")
 
@@ -295,7 +295,7 @@ def _agents():
             continue
         if owner:
             agent = found.setdefault(owner.group(), {"processes": 0})
-            agent["processes"] += name in AGENT_NAMES
+            agent["processes"] += name == AGENT
     return found
 
 

@@ -1,0 +1,94 @@
+"""Owns operating sandboxes that are containers of a host's Docker engine, through the docker command there.
+It must not make or change a container, and never hands a shell anything that is not a whole argument."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Self
+
+from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
+from pifleet.errors import SandboxFailed
+from pifleet.fleet import Host, Sandbox
+from pifleet.sandbox import WORKSPACE
+from pifleet.stream import Stream
+
+SECONDS_TO_END = 15
+ENGINE_SECONDS = 60
+# The engine's words (Docker Engine API, "Inspect a container", State.Status) in ours.
+STATES = {"running": "running", "restarting": "starting", "created": "stopped", "exited": "stopped",
+          "paused": "stopped", "removing": "error", "dead": "error"}
+
+
+class DockerDriver:
+    """A Driver for containers; see pifleet.sandbox.Driver."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._link: Link | None = None
+
+    def stream(self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE) -> Stream:
+        return self._connected().stream(exec_argv(sandbox, argv, workdir, ["--interactive"]))
+
+    def terminal_argv(
+        self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, *, tty: bool = True
+    ) -> list[str]:
+        # tmux and pi draw with what xterm-256color can do; docker would say plain xterm.
+        terminal = ["--tty", "--env", "TERM=xterm-256color"] if tty else []
+        inside = exec_argv(sandbox, argv, workdir, ["--interactive", *terminal])
+        ssh, as_root = ssh_argv(self._host, tty=tty), root_argv(inside)
+        return [*ssh, shlex.join(as_root)] if ssh else as_root
+
+    def attach_argv(self, sandbox: Sandbox) -> list[str]:
+        return self.terminal_argv(sandbox, ["tmux", "-u", "new-session", "-A", "-s", "pi", "--", "pi"])
+
+    def state(self, sandbox: Sandbox) -> str:
+        done = self._docker("inspect", "--type", "container", "--format", "{{.State.Status}}", sandbox.container)
+        if done.code == 0:
+            return STATES.get(done.stdout.decode(errors="replace").strip(), "unknown")
+        return "missing" if b"No such container" in done.stderr else "unknown"
+
+    def require_running(self, sandbox: Sandbox) -> None:
+        state = self.state(sandbox)
+        if state == "running":
+            return
+        again = "pifleet provision" if state == "missing" else f"pifleet start {sandbox.title}"
+        raise SandboxFailed(f"{sandbox.title} on {self._host.name} is {state}", try_=again)
+
+    def start(self, sandbox: Sandbox) -> None:
+        self._change(sandbox, "start")
+
+    def stop(self, sandbox: Sandbox) -> None:
+        self._change(sandbox, "stop", "--time", str(SECONDS_TO_END))
+
+    def close(self) -> None:
+        if self._link:
+            self._link.close()
+            self._link = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _change(self, sandbox: Sandbox, verb: str, *options: str) -> None:
+        done = self._docker(verb, *options, sandbox.container)
+        if done.code:
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=said[-1] if said else "",
+                                try_=f"pifleet plan --limit {self._host.name}")
+
+    def _docker(self, *words: str) -> Done:
+        *options, name = words
+        return self._connected().run(["docker", *options, "--", name], timeout=ENGINE_SECONDS)
+
+    def _connected(self) -> Link:
+        if self._link is None:
+            self._link = connect(self._host)
+        return self._link
+
+
+def exec_argv(sandbox: Sandbox, argv: Sequence[str], workdir: str, options: Sequence[str]) -> list[str]:
+    """The docker command for `argv` inside; user, home and environment are the container's own."""
+    return ["docker", "exec", *options, "--workdir", workdir, "--", sandbox.container, *argv]

@@ -1,0 +1,165 @@
+"""Owns runs of pi in a sandbox from outside: start, follow, list and stop over one exec each, in every pattern alike.
+It must not know the pattern, and believes nothing that comes back beyond its checked shape and size."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pifleet.errors import SandboxFailed
+from pifleet.fleet import Sandbox
+from pifleet.sandbox import WORKSPACE, Driver
+from pifleet.sandbox.outcome import End
+from pifleet.stream import Stream, StreamTimeout
+
+PI = ("pi", "--mode", "json", "-p")
+ANSWER_LIMIT = 8 << 20
+# The program inside gives a pulse every 5 seconds.
+SILENCE_SECONDS = 30
+# Isolated and without site, so that nothing in the sandbox's home is imported; the program is the first line of input.
+_START = 'import json, sys; exec(compile(json.loads(sys.stdin.buffer.readline()), "run_agent", "exec"))'
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as the sandbox lists it; `end` is None while it runs."""
+
+    id: str
+    prompt: str
+    end: End | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """One step of following: where to go on (`offset`, in bytes), and pi's event, or None for a mere pulse."""
+
+    offset: int
+    event: Mapping[str, Any] | None = None
+
+
+def new_id() -> str:
+    """A name for a run that sorts by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def start(driver: Driver, sandbox: Sandbox, prompt: str, *, deadline: float = 0) -> str:
+    """Give pi a task and return the run's id at once; it is ended after `deadline` seconds (0: never).
+
+    Raises SandboxFailed, HostFailed.
+    """
+    run = new_id()
+    request = {"do": "start", "run": run, "prompt": prompt, "argv": PI, "deadline": deadline, "workdir": WORKSPACE}
+    answer = next(_ask(driver, sandbox, request), {})
+    if answer.get("started") != run:
+        raise SandboxFailed(f"pi did not start in {sandbox.title}", saw=str(answer)[:200])
+    return run
+
+
+def follow(driver: Driver, sandbox: Sandbox, run: str, offset: int = 0) -> Iterator[Said | End]:
+    """What pi says from byte `offset` on, pulses in between, and at last one End.
+
+    Raises SandboxFailed when the sandbox falls silent; following can go on from the last offset.
+    """
+    for answer in _ask(driver, sandbox, {"do": "follow", "run": run, "offset": offset}):
+        if "end" in answer:
+            yield _end(answer["end"], answer.get("stderr"))
+            return
+        at = answer.get("at")
+        if not isinstance(at, int):
+            raise _misshapen(sandbox)
+        yield Said(at, _event(answer.get("line")))
+    raise SandboxFailed(f"{sandbox.title} was lost while run {run} went on", try_=f"pifleet logs -f {sandbox.title}")
+
+
+def listing(driver: Driver, sandbox: Sandbox) -> list[Run]:
+    """The newest runs, oldest first, at most 200. Raises SandboxFailed, HostFailed."""
+    runs = []
+    for answer in _ask(driver, sandbox, {"do": "list"}):
+        name, prompt = answer.get("run"), answer.get("prompt")
+        if not isinstance(name, str) or not isinstance(prompt, str):
+            raise _misshapen(sandbox)
+        runs.append(Run(name, prompt, None if answer.get("running") is True else _end(answer.get("end"), "")))
+    return runs
+
+
+def stop(driver: Driver, sandbox: Sandbox, run: str) -> None:
+    """End a run and wait until it has ended; nothing happens to one that has. Raises SandboxFailed, HostFailed."""
+    for _ in _ask(driver, sandbox, {"do": "stop", "run": run}):
+        pass
+
+
+def _ask(driver: Driver, sandbox: Sandbox, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    program = (Path(__file__).parent / "run_agent.py").read_text(encoding="utf-8")
+    stream = driver.stream(sandbox, ["python3", "-I", "-S", "-c", _START])
+    try:
+        stream.send(f"{json.dumps(program)}\n{json.dumps(request)}\n".encode())
+        stream.end()
+        for line in _lines(stream, sandbox):
+            answer = _json(line)
+            if answer is None:
+                raise _misshapen(sandbox)
+            if isinstance(answer.get("error"), str):
+                raise SandboxFailed(f"{sandbox.title}: {answer['error'][:200]}",
+                                    try_=f"pifleet logs {sandbox.title}")
+            yield answer
+        _check_end(stream, sandbox)
+    except StreamTimeout:
+        raise SandboxFailed(f"{sandbox.title} did not answer for {SILENCE_SECONDS} s") from None
+    except BrokenPipeError:
+        _check_end(stream, sandbox)
+        raise SandboxFailed(f"{sandbox.title} did not take the request") from None
+    finally:
+        stream.close()
+
+
+def _lines(stream: Stream, sandbox: Sandbox) -> Iterator[bytes]:
+    buffer = b""
+    while chunk := stream.read(1 << 16, SILENCE_SECONDS):
+        *whole, buffer = (buffer + chunk).split(b"\n")
+        yield from whole
+        if len(buffer) > ANSWER_LIMIT:
+            raise _misshapen(sandbox)
+    if buffer:
+        raise _misshapen(sandbox)
+
+
+def _check_end(stream: Stream, sandbox: Sandbox) -> None:
+    code = stream.wait(SILENCE_SECONDS)
+    if code:
+        said = stream.stderr().decode(errors="replace").strip().splitlines()
+        raise SandboxFailed(f"{sandbox.title} could not be asked", saw=said[-1] if said else f"exit code {code}",
+                            try_=f"pifleet status {sandbox.developer}")
+
+
+def _event(line: object) -> Mapping[str, Any] | None:
+    """pi's event, or None for what is none: a pulse, a line too long to be sent, or a broken one."""
+    return _json(line.encode()) if isinstance(line, str) else None
+
+
+def _json(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _end(value: object, stderr: object) -> End:
+    said = stderr if isinstance(stderr, str) else ""
+    if not isinstance(value, dict):
+        return End(None, "lost", stderr=said)
+    code, why, error = value.get("code"), value.get("why"), value.get("error")
+    began, ended = value.get("began"), value.get("ended")
+    seconds = ended - began if isinstance(began, int | float) and isinstance(ended, int | float) else 0.0
+    return End(code if isinstance(code, int) else None, why if why in ("deadline", "stopped") else "",
+               error if isinstance(error, str) else "", seconds, said)
+
+
+def _misshapen(sandbox: Sandbox) -> SandboxFailed:
+    return SandboxFailed(f"{sandbox.title} gave an answer of a wrong shape",
+                         saw="something inside stands in pifleet's way", try_=f"pifleet shell {sandbox.title}")
