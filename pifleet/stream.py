@@ -4,7 +4,9 @@ It must not know patterns, hosts or what the bytes mean."""
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
+import signal
 import subprocess
 from collections.abc import Sequence
 from typing import Protocol
@@ -92,7 +94,7 @@ class LocalStream:
 
     def close(self) -> None:
         if self._child.poll() is None:
-            self._child.kill()
+            os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
         self._selector.close()
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
