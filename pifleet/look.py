@@ -51,12 +51,13 @@ class Look:
     secrets: Mapping[str, Secret] = field(repr=False)
 
 
-def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent) -> Look:
+def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, *, keys: bool = True) -> Look:
     """Observe all hosts in parallel and plan. Raises BadInput when a model's key is not to be had.
 
-    Hosts outside the selection are looked at too, since a sandbox may live there; they get no step.
+    Hosts outside the selection are looked at too, since a sandbox may live there; they get no step. Without `keys` no
+    secret is read and the files that hold one are not compared.
     """
-    secrets = read_secrets(fleet, {f"model:{box.model}" for box in fleet.sandboxes})
+    secrets = read_secrets(fleet, {f"model:{box.model}" for box in fleet.sandboxes} if keys else set())
     nonce = random.token_hex(16)
     hosts = {name: host for name, host in fleet.hosts.items() if host.patterns}
 
@@ -113,6 +114,7 @@ def _complete(spec: Spec, secrets: Mapping[str, Secret], nonce: str) -> Spec:
     """The spec with what is compared: the hash of each file, and of each secret under this look's nonce."""
     for file in spec["files"]:
         file["sha256"] = hashlib.sha256(file["content"].encode()).hexdigest()
+    spec["secrets"] = [entry for entry in spec["secrets"] if entry["secret"] in secrets]
     for entry in spec["secrets"]:
         entry["hmac"] = secrets[entry["secret"]].keyed_hash(nonce, entry["template"])
     return spec
