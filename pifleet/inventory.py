@@ -297,9 +297,12 @@ def _kept(name: str, value: Any) -> Any:
 
 
 def _is_vault(error: BaseException | None) -> bool:
+    """Whether a vault could not be opened; inside a template Ansible says so by the error's `context`."""
     from ansible.parsing.vault import AnsibleVaultError
 
-    return error is not None and (isinstance(error, AnsibleVaultError) or _is_vault(error.__cause__))
+    return error is not None and (
+        isinstance(error, AnsibleVaultError) or getattr(error, "context", "") == "vault" or _is_vault(error.__cause__)
+    )
 
 
 def _line(error: BaseException) -> str:
