@@ -31,6 +31,7 @@ id: {description: The image's id., type: str, returned: success}
 """
 
 SHOWN = 15
+NOISE = (" --->", "Removing intermediate container")
 # What npm leaves depends on the umask of whoever ran it; in the image everybody may read.
 PACK = ["tar", "-c", "--owner=0", "--group=0", "--numeric-owner", "--mode=u+rwX,go=u-w", "."]
 
@@ -45,7 +46,8 @@ def build(engine, name, folder, base):
     with subprocess.Popen(PACK, cwd=folder, stdout=subprocess.PIPE) as pack:
         try:
             for message in engine.messages("/build", query, pack.stdout):
-                output.append(message.get("stream", ""))
+                line = message.get("stream", "")
+                output.append("" if line.startswith(NOISE) else line)
         except EngineError as error:
             raise EngineError(error.status, "%s\n%s" % (error, "".join(output))) from error
     return engine.get("/images/%s/json" % name)["Id"]
