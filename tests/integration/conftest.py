@@ -1,0 +1,97 @@
+"""Owns the one farm that the tests of the main job share: bare hosts, provisioned once under watch."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.hunt import Watch
+from tests.integration.farm import Done, Farm
+from tests.lab.farm import HOSTS, Lab
+from tests.lab.fixtures import started
+
+
+@dataclass(frozen=True)
+class Poison:
+    """Words that must be found nowhere but where they belong."""
+
+    model_key: str
+    git_token: str
+    sudo_password: str
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return (self.model_key, self.git_token, self.sudo_password)
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """The first `provision` of the bare hosts, and what was seen in the process list while it ran."""
+
+    done: Done
+    watch: Watch
+
+
+@pytest.fixture(scope="session")
+def bare_lab() -> Iterator[tuple[Lab, str]]:
+    """Two hosts as bare as they come, whose sudo asks for a password. Gone afterwards: they hold poison."""
+    password = f"poison-{uuid.uuid4().hex}"
+    lab = Lab("job")
+    lab.down()
+    yield started("job", *HOSTS, sudo_password=password), password
+    lab.down()
+
+
+@pytest.fixture(scope="session")
+def poison(bare_lab: tuple[Lab, str]) -> Poison:
+    lab, password = bare_lab
+    key = f"poison-{uuid.uuid4().hex}"
+    lab.model.require(key)
+    return Poison(key, lab.git.token_file.read_text().strip(), password)
+
+
+@pytest.fixture(scope="session")
+def farm(bare_lab: tuple[Lab, str], poison: Poison, tmp_path_factory: pytest.TempPathFactory) -> Farm:
+    """The example farm over the lab: model and git server are the lab's, the three secrets lie in files."""
+    lab, _ = bare_lab
+    folder = tmp_path_factory.mktemp("farm")
+    keys = tmp_path_factory.mktemp("keys")
+    for name, word in (("model", poison.model_key), ("sudo", poison.sudo_password)):
+        (keys / name).write_text(word)
+    model = {"api": "anthropic-messages", "base_url": lab.model.keyed_url, "key": {"file": str(keys / "model")}}
+    return Farm(lab, folder, {
+        "pifleet_results": str(folder / "results"),
+        "default_model": "lab",
+        "pifleet_models": {"lab": {**model, "models": ["lab-1"]}, "dry": {"api": "scripted"}},
+        "pifleet_repos": {
+            "web": {"url": lab.git.http_url("web"), "ref": "main"},
+            "api": {
+                "url": lab.git.http_url("api"), "ref": "main",
+                "auth": {"token": {"file": str(lab.git.token_file)}},
+            },
+        },
+        "ansible_become_password": f"{{{{ lookup('file', '{keys / 'sudo'}') }}}}",
+    })
+
+
+@pytest.fixture(scope="session")
+def first_run(farm: Farm, poison: Poison) -> FirstRun:
+    with Watch(poison.words) as watch:
+        done = farm.provision()
+    return FirstRun(done, watch)
+
+
+@pytest.fixture(scope="session")
+def provisioned(farm: Farm, first_run: FirstRun) -> Farm:
+    """The farm with everything running; tests that damage it leave it repaired."""
+    assert first_run.done.code == 0, first_run.done.out + first_run.done.err
+    return farm
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    return tmp_path
