@@ -61,6 +61,10 @@ class Output:
         if not self.json:
             self._out.print(Text("  ").join(_text(self._out, cell) for cell in cells), soft_wrap=True)
 
+    def talk(self, line: str) -> None:
+        """One line of what a sandbox says as it says it: part of the result, and with `-o json` progress."""
+        (self._err if self.json else self._out).print(Text(shown(line)), soft_wrap=True)
+
     def note(self, text: str) -> None:
         """One line beside the result, on standard error in every format."""
         self._err.print(Text(shown(text)), soft_wrap=True)

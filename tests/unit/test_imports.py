@@ -17,7 +17,7 @@ JOURNEY = (
     {"rules", "schema", "shape", "yamlcheck", "hostvars", "inventory", "validate", "starter"},
     {"connection", "observe", "desired", "plan", "place"},
     {"look", "converge"},
-    {"provision", "playbook", "sandbox", "results", "doctor"},
+    {"provision", "playbook", "sandbox", "results", "doctor", "operate"},
     {"output"},
     {"cli"},
 )
