@@ -10,13 +10,13 @@ from pifleet.cli.call import Call, verb
 UNREACHABLE = 255
 
 
-@verb(reports=False, context_settings={"allow_interspersed_args": False})
+@verb(reports=False)
 @click.argument("name", metavar="DEV")
 @click.argument("words", metavar="-- COMMAND...", nargs=-1, required=True)
 def command(call: Call, name: str, words: tuple[str, ...]) -> int:
     """Run one command in a sandbox; its exit code is this one's.
 
-    255 when the sandbox cannot be reached. Standard input is passed on. Options of pifleet come before DEV.
+    255 when the sandbox cannot be reached. Standard input is passed on.
     """
     from pifleet.cli.terminal import run_inside
     from pifleet.errors import HostFailed, SandboxFailed
