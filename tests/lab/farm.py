@@ -85,32 +85,23 @@ class Lab:
             network.ensure(self.name)
             self.up_services()
             wanted = Settings(snapshot or image.host_image(), data, sudo_password)
-            there = self.machines()
-            if snapshot or data or sudo_password:
-                for name in {*names} & {*there}:
-                    if there[name].settings() != wanted:
-                        there.pop(name).remove()
-            every(Host.start, [there[name] for name in names if name in there])
-            self.create([checked(name) for name in names if name not in there], wanted)
+            exactly = bool(snapshot or data or sudo_password)
+            every(lambda machine: machine.ensure(wanted, exactly), self.places(names))
 
     def up_services(self) -> None:
-        wanted, found = Settings(image.services_image()), self.machines().get(SERVICES)
-        if found and found.settings() == wanted:
-            found.start()
-            return
-        if found:
-            found.remove()
-        self.create([SERVICES], wanted)
-        self.git.prepare()
-        self.model.prepare()
+        """Have the services up, with the programs of today in them."""
+        wanted, machine = Settings(image.services_image()), self.places([SERVICES])[0]
+        if machine.settings() == wanted and machine.state_now():
+            machine.start()
+        else:
+            machine.make(wanted, GitServer(machine).prepare, ModelServer(machine).prepare)
 
-    def create(self, names: Sequence[str], settings: Settings) -> None:
-        """Make machines side by side, each at the next free address."""
-        subnet = network.subnet_of(self.name)
-        taken = {machine.address for machine in self.machines().values()}
+    def places(self, names: Sequence[str]) -> list[Host]:
+        """The machines of these names: those that are there, and each other one at the next free address."""
+        there, subnet = self.machines(), network.subnet_of(self.name)
+        taken = {machine.address for machine in there.values()}
         free = (address for address in (str(subnet[number]) for number in NUMBERS) if address not in taken)
-        machines = [Host(self.name, name, next(free), self.state) for name in names]
-        every(lambda machine: machine.create(settings), machines)
+        return [there.get(name) or Host(self.name, checked(name), next(free), self.state) for name in names]
 
     def reset(self, names: Sequence[str]) -> None:
         """Bring hosts back to how they were first made, at their addresses, with host keys of their own."""

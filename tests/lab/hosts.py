@@ -8,7 +8,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,32 @@ class Host:
 
     # Made and removed
 
+    def ensure(self, wanted: Settings, exactly: bool) -> None:
+        """Have the host up: as it is if it was once finished, or `exactly` as wanted."""
+        found = self.settings()
+        if found and self.state_now() and (found == wanted or not exactly):
+            self.start()
+        else:
+            self.make(wanted)
+
+    def make(self, settings: Settings, *preparations: Callable[[], None]) -> None:
+        """Make the host anew; only one that was finished and prepared counts as made."""
+        self.remove()
+        self.create(settings)
+        for prepare in preparations:
+            prepare()
+        path = self.state / f"{self.name}.json"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(asdict(settings)))
+
+    def reset(self) -> None:
+        """Make the host anew, as it was asked for."""
+        settings = self.settings()
+        if settings is None:
+            raise LabError(f"{self.name} was never finished: `up` makes it")
+        self.make(settings)
+
     def create(self, settings: Settings) -> None:
-        """Make the host and wait for the first login."""
-        self.save(settings)
         create = ["create", "--name", self.container, "--hostname", self.name, "--restart", "unless-stopped"]
         create += [f"--label=pifleet.lab={self.lab}", f"--label=pifleet.lab.host={self.name}"]
         create += [f"--label=pifleet.lab.address={self.address}"]
@@ -91,20 +114,12 @@ class Host:
         if os.path.ismount(self.disk):
             run(["umount", self.disk])
         self.disk.with_suffix(".img").unlink(missing_ok=True)
+        (self.state / f"{self.name}.json").unlink(missing_ok=True)
 
-    def reset(self) -> None:
-        """Make the host anew, as it was asked for."""
-        settings = self.settings()
-        self.remove()
-        self.create(settings)
-
-    def settings(self) -> Settings:
-        return Settings(**json.loads((self.state / f"{self.name}.json").read_text()))
-
-    def save(self, settings: Settings) -> None:
+    def settings(self) -> Settings | None:
+        """How the host was made, or None while it is not finished."""
         path = self.state / f"{self.name}.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(asdict(settings)))
+        return Settings(**json.loads(path.read_text())) if path.exists() else None
 
     # Entered
 
@@ -151,8 +166,8 @@ class Host:
     # Trouble on purpose, and back
 
     def state_now(self) -> str:
-        """What the engine says: running, exited, paused or restarting."""
-        return docker("inspect", "--format", "{{.State.Status}}", self.container)
+        """What the engine says: running, exited, paused or restarting; nothing where there is no such container."""
+        return docker("inspect", "--format", "{{.State.Status}}", self.container, check=False)
 
     def stop(self) -> None:
         """Switch the host off in good order; it stays off."""
@@ -163,12 +178,15 @@ class Host:
         docker("kill", self.container)
 
     def start(self) -> None:
-        """Switch the host on, whatever state it is in, and wait for a login."""
-        if size := self.settings().data:
-            self.mount_disk(size)
+        """Switch the host on, end whatever trouble it is in, and wait for a login."""
+        settings = self.settings()
+        if settings and settings.data:
+            self.mount_disk(settings.data)
+            self.unfill()
         if self.state_now() == "paused":
             self.unpause()
         docker("start", self.container)
+        self.heal()
         self.wait()
 
     def pause(self) -> None:

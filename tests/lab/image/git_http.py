@@ -16,7 +16,7 @@ OPEN_MARK = "git-daemon-export-ok"
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
+    def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         repository = path.split("/")[1]
         if not self.may_read(repository):
@@ -30,9 +30,6 @@ class Handler(BaseHTTPRequestHandler):
             "PATH": os.environ["PATH"],
             "GIT_PROJECT_ROOT": ROOT,
             "GIT_HTTP_EXPORT_ALL": "1",
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": "safe.directory",
-            "GIT_CONFIG_VALUE_0": "*",
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "REQUEST_METHOD": self.command,
@@ -55,7 +52,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_POST = do_GET
 
-    def may_read(self, repository):
+    def may_read(self, repository: str) -> bool:
         """Open repositories carry git's own mark; the others want the token, as any user's password or as bearer."""
         if os.path.exists(os.path.join(ROOT, repository, OPEN_MARK)):
             return True
