@@ -3,7 +3,6 @@ It must not print or ask; what became of each host and sandbox is a row."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pifleet.converge.listen import HostRun
 from pifleet.desired import PARTS, Spec
 from pifleet.errors import Trouble
 from pifleet.events import Emit, Event, silent
+from pifleet.lock import locked
 from pifleet.look import Look, look, read_secrets
 from pifleet.plan import Step
 from pifleet.report import Outcome
@@ -26,17 +26,21 @@ def apply(found: Look, emit: Emit = silent, *, interrupt: bool = False, keep_run
     left_out = {step for step in found.plan.steps if step.destructive and step.action == "replace" and not interrupt}
     steps = [step for step in found.plan.steps if step not in left_out]
     if not steps:
-        return _outcomes(found, found, {}, left_out, 0.0)
+        return _outcomes(found, found, {}, left_out)
     needed = {f"repo:{name}:{kind}" for name in _repos_to_clone(found, steps) for kind in ("token", "ssh_key")}
     secrets = {**found.secrets, **read_secrets(found.fleet, needed)}
-    started = time.monotonic()
     specs = run_specs(found, steps)
-    run = converge(specs, found.fleet.hosts, secrets, emit=emit, keep=keep_run)
-    if run.kept:
-        emit(Event("hosts", text=f"the run is kept in {run.kept}", state="detail"))
-    emit(Event("look again"))
-    again = look(found.fleet, found.selection)
-    return _outcomes(found, again, run.hosts, left_out, time.monotonic() - started)
+    with locked({host: found.fleet.hosts[host] for host in specs}) as busy:
+        free = {host: spec for host, spec in specs.items() if host not in busy}
+        runs = {host: HostRun(trouble=trouble) for host, trouble in busy.items()}
+        if free:
+            run = converge(free, found.fleet.hosts, secrets, emit=emit, keep=keep_run)
+            runs |= run.hosts
+            if run.kept:
+                emit(Event("hosts", text=f"the run is kept in {run.kept}", state="detail"))
+        emit(Event("look again"))
+        again = look(found.fleet, found.selection)
+    return _outcomes(found, again, runs, left_out)
 
 
 def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
@@ -71,9 +75,7 @@ def _repos_to_clone(found: Look, steps: Iterable[Step]) -> set[str]:
     return {step.item for step in steps if step.kind == "repo"}
 
 
-def _outcomes(
-    before: Look, after: Look, runs: Mapping[str, HostRun], left_out: set[Step], seconds: float
-) -> list[Outcome]:
+def _outcomes(before: Look, after: Look, runs: Mapping[str, HostRun], left_out: set[Step]) -> list[Outcome]:
     """A row for every selected host and sandbox, judged by the second look alone."""
     silent_now = dict(after.plan.unreachable)
     rows: list[Outcome] = []
