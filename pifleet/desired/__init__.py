@@ -38,6 +38,7 @@ def host_spec(fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache
         ],
         "secrets": gateway.secrets(models),
         "packages": [
+            {"name": "docker-cli", "command": "docker", "part": "docker"},
             {"name": "git", "command": "git", "part": "developers"},
             {"name": "openssh-client", "command": "ssh-agent", "part": "developers"},
             {"name": "ca-certificates", "command": "update-ca-certificates", "part": "developers"},

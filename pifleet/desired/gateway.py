@@ -112,7 +112,6 @@ def _upstream(model: Model) -> dict[str, Any]:
         "upstream_scheme": url.scheme,
         "upstream_host": url.netloc,
         "upstream_name": url.hostname or "",
-        "upstream_name": url.hostname or "",
         "upstream_path": url.path.rstrip("/"),
         "key_file": _key_file(model) if model.key else "",
         "scripted_socket": str(SCRIPTED_SOCKET) if model.scripted else "",

@@ -137,7 +137,8 @@ def _security(host):
 
 
 def _devices(host):
-    found = ["%(PathOnHost)s:%(PathInContainer)s:%(CgroupPermissions)s" % device for device in host.get("Devices") or []]
+    shape = "%(PathOnHost)s:%(PathInContainer)s:%(CgroupPermissions)s"
+    found = [shape % device for device in host.get("Devices") or []]
     found += ["rule %s" % rule for rule in host.get("DeviceCgroupRules") or []]
     found += ["request %s" % (request.get("Driver") or "gpu") for request in host.get("DeviceRequests") or []]
     return sorted(found)

@@ -1,6 +1,7 @@
 """Owns looking at and writing single paths on a host without ever following a link.
 It must not know what a path is for."""
 
+import contextlib
 import ctypes
 import errno
 import hashlib
@@ -108,10 +109,8 @@ def make_dir(path, mode, uid, gid):
     """
     parent = open_dir(os.path.dirname(path))
     try:
-        try:
+        with contextlib.suppress(FileExistsError):
             os.mkdir(os.path.basename(path), 0o700, dir_fd=parent)
-        except FileExistsError:
-            pass
     finally:
         os.close(parent)
     held = open_dir(path)

@@ -2,6 +2,11 @@
 """Owns the unix accounts that pifleet makes on a host: a user with a group of the same name and number.
 It must not adopt or remove an account that it did not make, known by the comment in its entry."""
 
+import grp
+import pwd
+
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = """
 module: accounts
 short_description: Accounts without password and login shell
@@ -20,11 +25,6 @@ options:
     elements: dict
     default: []
 """
-
-import grp
-import pwd
-
-from ansible.module_utils.basic import AnsibleModule
 
 HOME = "/nonexistent"
 SHELL = "/usr/sbin/nologin"
@@ -87,14 +87,12 @@ def commands(user):
 
 def removal(user):
     """The commands that remove an account of ours; none when it is not there or not ours."""
-    there = by_name(user["name"])
-    if there and there.pw_gecos == user["gecos"]:
-        found = [["userdel", "--", user["name"]]]
-    else:
-        found = []
-    ours = bool(found) or not there
-    # userdel takes a group along only where the host's login.defs says so.
-    if ours and group_exists(user["name"]):
+    there, found = by_name(user["name"]), []
+    if there and there.pw_gecos != user["gecos"]:
+        return found
+    if there:
+        found.append(["userdel", "--", user["name"]])
+    if group_exists(user["name"]):  # userdel takes it along only where the host's login.defs says so
         found.append(["groupdel", "--", user["name"]])
     return found
 

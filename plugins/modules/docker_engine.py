@@ -2,14 +2,6 @@
 """Owns that a Docker engine answers on a host, is new enough, and keeps containers alive while it restarts itself.
 It must not install, upgrade or stop one, and touches one setting of its configuration only."""
 
-DOCUMENTATION = """
-module: docker_engine
-short_description: A Docker engine that answers, with live-restore
-options:
-  minimum: {description: The oldest version that will do., type: str, required: true}
-  look: {description: Only say whether one answers and whether one is installed., type: bool, default: false}
-"""
-
 import json
 import os
 import shutil
@@ -20,6 +12,14 @@ import time
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pifleet.fleet.plugins.module_utils import paths, services
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
+
+DOCUMENTATION = """
+module: docker_engine
+short_description: A Docker engine that answers, with live-restore
+options:
+  minimum: {description: The oldest version that will do., type: str, required: true}
+  look: {description: Only say whether one answers and whether one is installed., type: bool, default: false}
+"""
 
 CONFIG = "/etc/docker/daemon.json"
 PID_FILE = "/run/docker.pid"

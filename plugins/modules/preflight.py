@@ -2,6 +2,13 @@
 """Owns the question whether a host can be one of the fleet, asked before anything on it changes.
 It must not repair what it finds: every finding is a sentence for the operator."""
 
+import os
+import pwd
+import sys
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
+
 DOCUMENTATION = """
 module: preflight
 short_description: Says what stands in the way of provisioning a host
@@ -15,13 +22,6 @@ options:
   systems: {description: The oldest version by the ID of os-release., type: dict, required: true}
   machines: {description: Names of the architectures that are supported., type: list, elements: str, required: true}
 """
-
-import os
-import pwd
-import sys
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 OLDEST_PYTHON = (3, 9)
 GIB = 1 << 30
@@ -67,8 +67,9 @@ def room(paths, disk, memory):
         free = status.f_bavail * status.f_frsize
         if free < disk and status.f_fsid not in seen:
             seen.add(status.f_fsid)
-            yield "the disk of %s has %.1f GiB free; pifleet needs %.1f GiB: free some, then run the same command again" % (
-                path, free / GIB, disk / GIB,
+            yield (
+                "the disk of %s has %.1f GiB free; pifleet needs %.1f GiB: free some, then run the same command again"
+                % (path, free / GIB, disk / GIB)
             )
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if total < memory:

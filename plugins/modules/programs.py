@@ -2,6 +2,11 @@
 """Owns the question which programs a host lacks.
 It must not know which package brings them."""
 
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+
 DOCUMENTATION = """
 module: programs
 short_description: Which of these programs are missing
@@ -13,11 +18,6 @@ options:
     elements: dict
     required: true
 """
-
-import os
-import shutil
-
-from ansible.module_utils.basic import AnsibleModule
 
 FOLDERS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

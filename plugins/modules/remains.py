@@ -2,6 +2,12 @@
 """Owns the question what of a fleet is on a host, asked before and after it is removed.
 It must not remove anything but images, which nothing else can name."""
 
+import os
+import pwd
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
+
 DOCUMENTATION = """
 module: remains
 short_description: What of a fleet is on this host
@@ -11,12 +17,6 @@ options:
   paths: {description: Folders that pifleet makes., type: list, elements: str, required: true}
   images: {description: V(absent) removes the sandbox images that no container uses., type: str, default: kept}
 """
-
-import os
-import pwd
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 IMAGE_LABEL = "io.pifleet.image"
 

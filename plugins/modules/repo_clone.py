@@ -1,6 +1,19 @@
 #!/usr/bin/python
-"""Owns a repository's way into a sandbox's workspace: cloned by a user of its own, handed over whole, without credential.
+"""Owns a repository's way into a workspace: cloned by a user of its own, handed over whole, without a credential.
 It must not touch what is in a workspace already, and no git runs on anything a sandbox has written."""
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils import paths
 
 DOCUMENTATION = """
 module: repo_clone
@@ -17,18 +30,6 @@ options:
   user: {description: The account that clones., type: str, required: true}
   uid: {description: Who gets the clone., type: int, required: true}
 """
-
-import json
-import os
-import pwd
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import paths
 
 LONGEST = 3600
 TOOLS = "/usr/local/bin:/usr/bin:/bin"
@@ -78,7 +79,7 @@ class Clone:
         self.asked, self.scheme = asked, scheme_of(asked["url"])
         self.account = pwd.getpwnam(asked["user"])
         self.folder = tempfile.mkdtemp(prefix=asked["name"] + ".", dir=asked["clones"])
-        os.chmod(self.folder, 0o711)
+        os.chmod(self.folder, 0o711)  # noqa: S103  git's user must get to its own folder below
         self.work = os.path.join(self.folder, "work")
         os.mkdir(self.work, 0o700)
         os.chown(self.work, self.account.pw_uid, self.account.pw_gid)
@@ -200,10 +201,8 @@ class Clone:
     @staticmethod
     def _end_group(child):
         """Nothing that git started may go on once it has ended."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         child.wait()
 
     def _known(self, tree, name):

@@ -2,6 +2,12 @@
 """Owns one sandbox's container on a host: made, changed in place where the engine can, replaced only where it cannot.
 It must not touch a container that is as it should be, nor one that is not of this fleet."""
 
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils import containers
+from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
+
 DOCUMENTATION = """
 module: sandbox_container
 short_description: One sandbox as a Docker container
@@ -16,12 +22,6 @@ options:
     choices: [running, stopped, absent]
     default: running
 """
-
-import json
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import containers
-from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 FLEET = "io.pifleet.fleet"
 SECONDS_TO_END = 15
@@ -124,7 +124,8 @@ def main():
         {"running": sandbox.run, "stopped": sandbox.stop, "absent": sandbox.remove}[module.params["state"]]()
     except (Refused, EngineError) as error:
         module.fail_json(msg=str(error))
-    diff = {"before": sandbox.before, "after": sandbox.after, "before_header": sandbox.name, "after_header": sandbox.name}
+    diff = {"before": sandbox.before, "after": sandbox.after}
+    diff.update(before_header=sandbox.name, after_header=sandbox.name)
     module.exit_json(changed=bool(sandbox.done), done=sandbox.done, diff=diff)
 
 

@@ -2,6 +2,13 @@
 """Owns bringing the services of pifleet to run on a host, as defined, with what they were told last.
 It must not know what a service does; an answer on a socket is all it asks of it."""
 
+import http.client
+import socket
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils import services
+
 DOCUMENTATION = """
 module: service
 short_description: Keeps processes running, with systemd and without
@@ -31,13 +38,6 @@ options:
     elements: dict
     default: []
 """
-
-import http.client
-import socket
-import time
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import services
 
 HEALTH = "/.pifleet/health"
 SECONDS_TO_ANSWER = 10

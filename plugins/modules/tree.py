@@ -2,6 +2,9 @@
 """Owns folders and files with known content on a host, many in one call, without ever following a link.
 It must not know what they are for."""
 
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils import paths
+
 DOCUMENTATION = """
 module: tree
 short_description: Folders and files with owner, mode and content
@@ -23,9 +26,6 @@ options:
     type: list
     elements: dict
 """
-
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import paths
 
 
 def differences(path, wanted, seen):

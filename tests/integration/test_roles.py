@@ -1,0 +1,323 @@
+"""What the playbooks make of a real host, what they repair, what they leave alone, and what they remove.
+
+One lab host with systemd and an engine of its own; each test leaves it as pifleet would find it after a run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pifleet import content
+from pifleet.converge import converge
+from pifleet.converge.broker import Broker
+from pifleet.converge.inventory import ansible_inventory
+from pifleet.desired import PARTS, host_spec
+from pifleet.events import Event
+from pifleet.fleet import Connection, Fleet, Limits, Model, Repo, Sandbox
+from pifleet.fleet import Host as FleetHost
+from pifleet.secret import Secret, SecretSource
+from tests.integration.boxes import image
+from tests.lab import Host
+from tests.lab.fixtures import started
+from tests.lab.gitserver import PRIVATE, PUBLIC
+
+NAME = "farm-1"
+SANDBOX = "/var/lib/pifleet/sandboxes/ana-main"
+SOURCE = SecretSource("env", "UNUSED")
+POISON = "sk-poison-4f1d0c52"
+
+
+class Farm:
+    """A fleet of one lab host, and the playbooks run on it as pifleet runs them."""
+
+    def __init__(self, host: Host, git: Any) -> None:
+        self.host, self.git = host, git
+        connection = Connection(
+            address=host.address, user="ops", key_file=str(host.key), known_hosts=str(host.known_hosts),
+            python="/usr/bin/python3",
+        )
+        self.reached = FleetHost(NAME, ("pifleet_docker",), connection)
+        self.secrets = {
+            "model:keyed": Secret(POISON),
+            "repo:token:token": Secret(git.token_file.read_text()),
+            "repo:key:ssh_key": Secret(git.key.read_text()),
+        }
+
+    def fleet(self) -> Fleet:
+        git = self.git
+        repos = {
+            "web": Repo("web", git.http_url(PUBLIC), "main"),
+            "old": Repo("old", git.http_url(PUBLIC), "v1"),
+            "token": Repo("token", git.http_url(PRIVATE), "main", token=SOURCE),
+            "key": Repo("key", git.ssh_url(PRIVATE), "main", ssh_key=SOURCE, known_hosts=git.known_hosts.read_text()),
+        }
+        models = {
+            "dry": Model("dry", "scripted"),
+            "keyed": Model("keyed", "anthropic-messages", "https://model.example.com", SOURCE, ("m-1",)),
+        }
+        boxes = (
+            Sandbox("ana", "main", "docker", "dry", Limits(2, 512 << 20, 256), tuple(repos)),
+            Sandbox("bo", "main", "docker", "keyed", Limits(0.5, 256 << 20, 128), ("web",)),
+        )
+        return Fleet("acme", {NAME: self.reached}, boxes, repos, models)
+
+    def spec(self, fleet: Fleet | None = None) -> dict[str, Any]:
+        """The host's spec with the image that is at hand instead of one built from the recipe."""
+        fleet = fleet or self.fleet()
+        spec = host_spec(fleet, NAME, fleet.sandboxes, Path("/nonexistent"))
+        spec["parts"] = [part for part in PARTS if part != "pi_image"]
+        for box in spec["sandboxes"]:
+            box["container"]["image"] = image()[0]
+        return spec
+
+    def telltales(self) -> list[str]:
+        """One line of each secret that nothing else on a host looks like."""
+        return [secret.reveal().strip().splitlines()[-2:][0] for secret in self.secrets.values()]
+
+    def run(self, spec: dict[str, Any] | None = None, playbook: str = "site") -> list[str]:
+        """Run a playbook; the names of the tasks that changed something. Fails the test when a task failed."""
+        changed, done = self.attempt(spec, playbook)
+        assert done.trouble is None
+        return changed
+
+    def attempt(self, spec: dict[str, Any] | None = None, playbook: str = "site") -> tuple[list[str], Any]:
+        said: list[Event] = []
+        done = converge({NAME: spec or self.spec()}, {NAME: self.reached}, self.secrets, playbook=playbook,
+                        emit=said.append)
+        return [e.text.removeprefix("changed: ") for e in said if e.text.startswith("changed: ")], done.hosts[NAME]
+
+    def check(self, tmp: Path) -> str:
+        """What plain ansible-playbook says in check mode, with pifleet's own spec and secrets at hand."""
+        (tmp / "specs").mkdir()
+        (tmp / "specs" / f"{NAME}.json").write_text(json.dumps(self.spec()))
+        (tmp / "inventory.yml").write_text(json.dumps(ansible_inventory({NAME: self.reached})))
+        with Broker(tmp / "secrets.sock", {name: secret.reveal() for name, secret in self.secrets.items()}):
+            return subprocess.run(
+                ["ansible-playbook", "--check", "--diff", "-i", tmp / "inventory.yml", "pifleet.fleet.site",
+                 "-e", f"pifleet_specs={tmp}/specs", "-e", f"pifleet_secrets={tmp}/secrets.sock"],
+                env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(content.link_collection(tmp / "collections"))},
+                capture_output=True, text=True, check=True,
+            ).stdout
+
+    def inspect(self, name: str = "pi-ana-main") -> Any:
+        return json.loads(self.host.inside("docker", "inspect", name))[0]
+
+    def ask_pi(self, sandbox: str = "ana-main") -> str:
+        return self.host.inside("docker", "exec", f"pi-{sandbox}", "pi", "-p", "SAY hello from the script")
+
+
+@pytest.fixture(scope="module")
+def farm() -> Farm:
+    """A lab host, provisioned from bare."""
+    if not image()[0]:
+        pytest.skip("no sandbox image on this machine; the role pi_image or scripts/demo makes one")
+    lab = started("roles", NAME)
+    lab.reset([NAME])
+    farm = Farm(lab.host(NAME), lab.git)
+    farm.run({**farm.spec(), "parts": ["preflight", "docker"]})
+    with subprocess.Popen(["docker", "save", image()[0]], stdout=subprocess.PIPE) as save:
+        subprocess.run(["docker", "exec", "-i", farm.host.container, "docker", "load"], stdin=save.stdout, check=True)
+    farm.run()
+    return farm
+
+
+def test_a_bare_host_gets_sandboxes_in_which_pi_answers(farm: Farm) -> None:
+    assert "hello from the script" in farm.ask_pi()
+
+
+def test_a_second_run_changes_nothing(farm: Farm) -> None:
+    assert farm.run() == []
+
+
+def test_check_mode_names_what_a_run_would_do_and_touches_nothing(farm: Farm, tmp_path: Path) -> None:
+    farm.host.inside("docker", "rm", "-f", "pi-bo-main")
+    farm.host.inside("rm", "-r", f"{SANDBOX}/workspace/old")
+
+    said = farm.check(tmp_path)
+
+    assert "changed=2 " in said
+    assert "pi-bo-main" not in farm.host.inside("docker", "ps", "-a", "--format", "{{.Names}}")
+    assert farm.run() == ["Have the repositories", "Have the containers"]
+
+
+def test_repositories_come_whole_at_their_ref_without_credentials(farm: Farm) -> None:
+    def git(repo: str, *words: str) -> str:
+        return farm.host.inside("docker", "exec", "pi-ana-main", "git", "-C", f"/workspace/{repo}", *words)
+
+    for repo, source in (("web", PUBLIC), ("token", PRIVATE), ("key", PRIVATE)):
+        assert git(repo, "rev-parse", "HEAD") == farm.git.head(source)
+        assert git(repo, "status", "--porcelain", "--branch") == "## main...origin/main"
+        assert git(repo, "rev-parse", "--is-shallow-repository") == "false"
+    assert git("old", "rev-parse", "HEAD") == farm.git.head(PUBLIC, "v1")
+    assert git("old", "branch", "--show-current") == ""
+    recorded = json.loads(farm.host.inside("cat", f"{SANDBOX}/repos.json"))
+    assert recorded["token"] == {"url": farm.git.http_url(PRIVATE), "ref": "main", "base": farm.git.head(PRIVATE)}
+
+
+def test_no_secret_lies_on_the_host_but_the_key_where_the_gateway_reads_it(farm: Farm) -> None:
+    journal = farm.host.inside("journalctl", "--no-pager")
+    for word in farm.telltales():
+        found = farm.host.inside(
+            "grep", "-rlF", "-f", "-", "/etc", "/var/lib/pifleet", "/var/log", "/run/pifleet", "/tmp", "/home", "/root",
+            input=word, check=False,
+        ).split()
+        assert found == (["/etc/pifleet/gateway/keys/keyed.conf"] if word == POISON else [])
+        assert word not in journal
+        assert word not in json.dumps([farm.inspect(), farm.inspect("pi-bo-main")])
+
+
+def test_an_unknown_git_host_key_stops_the_clone_and_nothing_else(farm: Farm) -> None:
+    fleet = farm.fleet()
+    stranger = replace(fleet.repos["key"], name="stranger", known_hosts="example.org ssh-ed25519 AAAA")
+    boxes = tuple(replace(box, repos=(*box.repos, "stranger")) for box in fleet.sandboxes)
+    fleet = replace(fleet, repos={**fleet.repos, "stranger": stranger}, sandboxes=boxes)
+    farm.secrets["repo:stranger:ssh_key"] = farm.secrets["repo:key:ssh_key"]
+    farm.host.inside("docker", "rm", "-f", "pi-bo-main")
+
+    changed, done = farm.attempt(farm.spec(fleet))
+
+    assert done.trouble is not None
+    assert "stranger: git: " in done.trouble.headline
+    assert "Host key verification failed" in done.trouble.headline
+    assert changed == ["Have the containers"]
+    assert farm.host.inside("ls", f"{SANDBOX}/workspace").split() == ["key", "old", "token", "web"]
+    assert farm.host.inside("ls", "/var/lib/pifleet/clones") == ""
+
+
+# One row a damage: what is done as root, and the tasks that must repair it, no others.
+CONTAINERS, GATEWAY = "Have the containers", "Keep the services running"
+FILES, FOLDERS = "Have the gateway's programs and configuration", "Have the folders of host and sandboxes"
+CONF, SOCKET = "/etc/pifleet/gateway/nginx.conf", f"{SANDBOX}/net/model.sock"
+DAMAGES = {
+    "container removed": ("docker rm -f pi-ana-main", [CONTAINERS]),
+    "container stopped": ("docker stop -t 1 pi-ana-main", [CONTAINERS]),
+    "container paused": ("docker pause pi-ana-main", [CONTAINERS]),
+    "container made again with one more mount": (
+        "docker inspect -f {{.Config.Image}} pi-ana-main > /tmp/i; docker rm -f pi-ana-main; docker run -d --name"
+        " pi-ana-main -v /etc:/host --label io.pifleet.fleet=acme --entrypoint sleep $(cat /tmp/i) 999", [CONTAINERS]),
+    "container on another network": (
+        "docker network disconnect none pi-ana-main; docker network connect bridge pi-ana-main", [CONTAINERS]),
+    "other limits": (
+        "docker update --cpus 1 --memory 300m --memory-swap 300m --pids-limit 9 pi-ana-main", [CONTAINERS]),
+    "configuration edited, size and time kept": (
+        f"touch -r {CONF} /tmp/t; sed -i 's/600s/601s/' {CONF}; touch -r /tmp/t {CONF}", [FILES, GATEWAY]),
+    "key file readable": ("chmod 644 /etc/pifleet/gateway/keys/keyed.conf", ["Have the models' keys", GATEWAY]),
+    "gateway stopped": ("systemctl disable --now pifleet-gateway", [GATEWAY]),
+    "gateway's unit edited": ("echo '# x' >> /etc/systemd/system/pifleet-gateway.service", [GATEWAY]),
+    "socket removed": (f"rm {SOCKET}", [GATEWAY]),
+    "socket replaced": (
+        f"rm {SOCKET}; nohup python3 -c 'import socket, time; s = socket.socket(1); s.bind(\"{SOCKET}\"); s.listen();"
+        " time.sleep(60)' >/dev/null 2>&1 & sleep 1", [GATEWAY]),
+    "workspace given away": (f"chown root:root {SANDBOX}/workspace; chmod 777 {SANDBOX}/home", [FOLDERS]),
+    "account removed": ("userdel pi-ana", ["Have the developers' accounts"]),
+    "settings edited": (f"echo x >> {SANDBOX}/etc/passwd", ["Have the sandboxes' folders and settings"]),
+    "engine stopped": ("systemctl stop docker.socket docker", ["Have the engine answer, with live-restore"]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_repaired_and_nothing_else_is_touched(farm: Farm, damage: str) -> None:
+    command, repairs = DAMAGES[damage]
+    neighbour = farm.inspect("pi-bo-main")
+    farm.host.inside("sh", "-c", command)
+
+    assert farm.run() == repairs
+
+    assert "hello from the script" in farm.ask_pi()
+    assert farm.inspect("pi-bo-main") == neighbour
+
+
+def test_limits_change_while_the_sandbox_runs(farm: Farm) -> None:
+    before = farm.inspect()
+    farm.host.inside("docker", "update", "--cpus", "1", "pi-ana-main")
+
+    farm.run()
+
+    after = farm.inspect()
+    assert (after["Id"], after["State"]["StartedAt"]) == (before["Id"], before["State"]["StartedAt"])
+    assert after["HostConfig"]["NanoCpus"] == 2_000_000_000
+
+
+def test_workers_of_a_killed_master_do_not_serve_on(farm: Farm) -> None:
+    farm.host.inside("systemctl", "mask", "--runtime", "--now", "pifleet-gateway")
+    farm.host.inside("sh", "-c", "/usr/local/lib/pifleet/gateway >/dev/null 2>&1 & sleep 2; kill -9 $!; sleep 0.5")
+    left = farm.host.inside("pgrep", "-x", "nginx").split()
+    farm.host.inside("systemctl", "unmask", "--runtime", "pifleet-gateway")
+
+    farm.run()
+
+    assert left
+    assert not set(left) & set(farm.host.inside("pgrep", "-x", "nginx").split())
+
+
+def test_only_the_models_own_paths_pass_the_gateway(farm: Farm) -> None:
+    def status(method: str, path: str) -> str:
+        code = (
+            "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8100);"
+            f"c.request('{method}', '{path}', '{{}}'); print(c.getresponse().status)"
+        )
+        return farm.host.inside("docker", "exec", "pi-ana-main", "python3", "-c", code)
+
+    assert status("GET", "/v1/messages") == "405"
+    assert status("POST", "/v1/files") == "404"
+    assert status("POST", "/v1/messages/../files") == "404"
+    assert status("POST", "/v1/messages") == "400"  # the model's own answer to an empty request
+
+
+def test_a_foreign_account_stops_the_run_before_anything_changes(farm: Farm) -> None:
+    farm.host.inside("usermod", "--comment", "Ana Somebody", "pi-ana")
+    farm.host.inside("docker", "stop", "-t", "1", "pi-bo-main")
+
+    changed, done = farm.attempt()
+
+    farm.host.inside("usermod", "--comment", "pifleet/acme", "pi-ana")
+    assert changed == []
+    assert done.trouble.headline == (
+        "account pi-ana exists and is not of this fleet (comment 'Ana Somebody'): rename it or the developer"
+    )
+    assert farm.run() == [CONTAINERS]
+
+
+def test_a_sandbox_that_left_the_inventory_is_stopped_and_keeps_its_data(farm: Farm) -> None:
+    fleet = farm.fleet()
+    spec = {**farm.spec(replace(fleet, sandboxes=fleet.sandboxes[:1])), "orphans": ["bo/main"]}
+
+    assert "Stop the sandboxes that have left the inventory" in farm.run(spec)
+
+    assert farm.inspect("pi-bo-main")["State"]["Status"] == "exited"
+    assert farm.host.inside("ls", "/var/lib/pifleet/sandboxes/bo-main/workspace") == "web"
+    assert farm.run() == [FILES, "Have the models' keys", GATEWAY, CONTAINERS]
+
+
+def test_a_removed_sandbox_leaves_nothing_and_its_neighbour_runs_on(farm: Farm) -> None:
+    fleet, before = farm.fleet(), farm.inspect()
+    bo = fleet.sandboxes[1]
+    gone = {
+        "host": False, "sandboxes": [{"id": bo.id, "container": bo.container}],
+        "users": [user for user in farm.spec()["users"] if user["name"] == bo.user],
+    }
+
+    farm.run({**farm.spec(replace(fleet, sandboxes=fleet.sandboxes[:1])), "remove": gone}, "remove")
+
+    assert farm.host.inside("docker", "ps", "-a", "--format", "{{.Names}}") == "pi-ana-main"
+    assert farm.host.inside("ls", "/var/lib/pifleet/sandboxes") == "ana-main"
+    assert "pi-bo" not in farm.host.inside("getent", "passwd")
+    assert farm.inspect() == before
+    assert "hello from the script" in farm.ask_pi()
+
+
+def test_a_removed_host_keeps_nothing_that_pifleet_made(farm: Farm) -> None:
+    farm.run({**farm.spec(), "remove": {"host": True, "sandboxes": [], "users": []}}, "remove")
+
+    assert farm.host.inside("docker", "ps", "-aq") == ""
+    assert farm.host.inside("docker", "images", "-q") == ""
+    assert "pifleet" not in farm.host.inside("getent", "passwd", "group")
+    assert farm.host.inside("sh", "-c", "ls -d /etc/pifleet /var/*/pifleet /usr/local/lib/pifleet /run/pifleet 2>&1 |"
+                            " grep -v 'No such'; ls /etc/systemd/system | grep pifleet", check=False) == ""
