@@ -41,7 +41,8 @@ def _a_name(what: str) -> rules.Text:
 class Strict(BaseModel):
     """A mapping in which an unknown key is a mistake and no value is converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    # Only Variables is ever validated by itself; building the others' validators would double the cost of a start.
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class Source(Strict):

@@ -22,15 +22,15 @@ Location = tuple[Any, ...]
 
 def shape(written: Mapping[str, Any], mistakes: Mistakes) -> Variables:
     """The variables as typed values; what cannot be one is added to `mistakes` and left out."""
-    values = copy.deepcopy(dict(written))
-    first = True
+    values, first = dict(written), True
     while True:
         try:
             return Variables.model_validate(values)
         except ValidationError as error:
             found = error.errors(include_url=False)
-        for one in found:
-            if first:
+        if first:
+            values = copy.deepcopy(values)
+            for one in found:
                 mistakes.add(*_mistake(one))
         # From the back, so that the places of list items still to be taken out stay as they were.
         for one in reversed(found):

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from pifleet.ansiblecore import plain
 from pifleet.content import root
 from pifleet.errors import BadInput
 from pifleet.fleet import Connection, Limits
-from pifleet.inventory import load, plain, read
+from pifleet.inventory import load, read
 from pifleet.secret import Secret, SecretSource
 from pifleet.starter import TEXT
 from tests.unit.inventories import ABSENT, GOOD, changed, fleet, written
