@@ -3,6 +3,7 @@ It must not know which variables there are or what they mean; ansible-core is im
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from pifleet.secret import Secret
 
 PREFIX = "pifleet_"
 PASSWORD_ENDINGS = ("_password", "_pass", "_passphrase")
-YAML_SUFFIXES = (".yml", ".yaml", ".json", "")
+YAML_SUFFIXES = (".yml", ".yaml", ".json")
 TEMPLATE_MARKS = ("{{", "{%", "{#")
 LOCKED = (
     "text encrypted with ansible-vault that no given password opens",
@@ -172,7 +173,7 @@ def _bad_file(source: Path, seen: str, wanted: str) -> BadInput:
 
 def _reason(source: Path, heard: Heard) -> str:
     """Why a source could not be parsed, in the words of the plugin that it was written for; every plugin tried it."""
-    plugins = ("yaml", "auto") if source.suffix in YAML_SUFFIXES[:3] else ("script", "ini")
+    plugins = ("yaml", "auto") if source.suffix in YAML_SUFFIXES else ("script", "ini")
     said = [text for plugin in plugins for message, text in heard.failures.items() if f"'{plugin}'" in message]
     return next(iter(said), "")
 
@@ -247,5 +248,5 @@ def is_locked(error: BaseException | None) -> bool:
 
 
 def line(error: BaseException) -> str:
-    """An error's message on one line."""
-    return " ".join(str(error).split())
+    """An error's message on one line, with "list" instead of the name of Ansible's class for lists."""
+    return re.sub(r"<class '[\w.]*?(?:_AnsibleTagged)?(\w+)'>", r"\1", " ".join(str(error).split()))

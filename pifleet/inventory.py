@@ -3,7 +3,6 @@ It must not know what a variable means; `load` is the one door through which a f
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -79,7 +78,7 @@ def _refuse_missing(sources: Sequence[Path]) -> None:
     mistakes = Mistakes()
     for source in sources:
         if not (source.is_file() or source.is_dir()):
-            mistakes.add(str(source), "no such file", "name an inventory file, or make one with pifleet init")
+            mistakes.add(str(source), "no file or folder", "name an inventory, or make one with pifleet init")
     mistakes.raise_any("the inventory cannot be read")
 
 
@@ -106,11 +105,9 @@ def _check_files(loader: Any, sources: Sequence[Path], extra_vars: Sequence[str]
 
 
 def _yaml_files(source: Path) -> Iterator[Path]:
-    """A source's own YAML files and those of the group_vars and host_vars beside it."""
-    folder = source if source.is_dir() else source.parent
-    if source.is_file() and source.suffix in YAML_SUFFIXES[:3]:
-        yield source
-    for part in [folder / "group_vars", folder / "host_vars", *([source] if source.is_dir() else [])]:
-        for file in sorted(part.rglob("*")):
-            if file.is_file() and file.suffix in YAML_SUFFIXES and not os.access(file, os.X_OK):
-                yield file
+    """A source's own YAML files and those of the group_vars and host_vars beside it, which need no suffix."""
+    own, folder = (source.rglob("*"), source) if source.is_dir() else (iter([source]), source.parent)
+    beside = (file for name in ("group_vars", "host_vars") for file in (folder / name).rglob("*"))
+    wanted = [file for file in own if file.suffix in YAML_SUFFIXES]
+    wanted += [file for file in beside if file.suffix in (*YAML_SUFFIXES, "")]
+    return filter(Path.is_file, wanted)

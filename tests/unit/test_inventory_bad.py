@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pifleet import hostvars, rules
 from pifleet.errors import BadInput
 from pifleet.fleet import developer_uid
 from pifleet.inventory import load
@@ -306,6 +309,11 @@ TEXTS: list[tuple[str, str, str]] = [
     ("a section that is none", "all: {hots: {a: {}}, hosts: {b: {}}}\n",
      '{file}: saw unexpected key (hots) in group (all), only "vars", "children" and "hosts" are valid; '
      "remove or correct it"),
+    ("hosts as a list", "all: {hosts: [a]}\n",
+     '{file}: saw Invalid "hosts" entry for "all" group, requires a dictionary, found "List" instead.; '
+     "write it as Ansible reads it"),
+    ("groups in a ring", "a: {children: {b: {children: {a: {}}}}}\n",
+     "{file}: saw Adding group 'b' as child to 'a' creates a recursive dependency loop.; write it as Ansible reads it"),
     ("two documents", "all: {hosts: {a: {}}}\n---\nall: {}\n",
      "{file}: saw YAML parsing failed: Expected a single document in the stream but found another document.; "
      "write it as Ansible reads it"),
@@ -336,7 +344,7 @@ def test_a_file_that_is_not_there_is_told_before_anything_is_read(tmp_path: Path
     with pytest.raises(BadInput) as raised:
         load([file])
     assert [str(mistake) for mistake in raised.value.mistakes] == [
-        f"{file}: saw no such file; name an inventory file, or make one with pifleet init"
+        f"{file}: saw no file or folder; name an inventory, or make one with pifleet init"
     ]
 
 
@@ -354,6 +362,33 @@ def test_an_alias_bomb_in_group_vars_is_refused_too(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as raised:
         fleet(tmp_path)
     assert raised.value.mistakes[0].path == f"{bomb}:7"
+
+
+def test_a_folder_of_inventories_is_looked_through_and_other_files_in_it_are_left_alone(tmp_path: Path) -> None:
+    written(tmp_path, "[web]\nwww\n", "folder/hosts")
+    bad = written(tmp_path, "all: [\n", "folder/more.yaml")
+    with pytest.raises(BadInput) as raised:
+        load([bad.parent])
+    assert [mistake.path for mistake in raised.value.mistakes] == [f"{bad}:2"]
+
+
+RULES = [
+    rules.name(16), rules.HTTP_URL, rules.GIT_URL, rules.GIT_REF, rules.FILE, rules.HOST_NAME, hostvars.ADDRESS,
+    hostvars.USER, hostvars.JUMP, hostvars.COMMAND, hostvars.PLACE, hostvars.PYTHON,
+    *(alias.__metadata__[0] for alias in (rules.ModelId, rules.PublicKey, rules.Glob, rules.Version, rules.ImageBase,
+                                          rules.Suite, rules.SnapshotDate, rules.PackageName, rules.VariableName)),
+]
+
+
+@given(st.sampled_from(RULES), st.text(max_size=40), st.sampled_from(list("\0\t\n\r\x1b\x7f")), st.text(max_size=40))
+def test_no_text_with_a_control_character_passes_any_rule(rule: rules.Text, before: str, bad: str, after: str) -> None:
+    assert not rule.allows(before + bad + after)
+    assert not rule.allows(rule.wanted + bad)
+
+
+@given(st.sampled_from(RULES), st.text(max_size=40))
+def test_no_text_that_could_be_an_option_passes_any_rule(rule: rules.Text, text: str) -> None:
+    assert not rule.allows("-" + text)
 
 
 def test_a_yaml_tag_makes_no_object(tmp_path: Path) -> None:
