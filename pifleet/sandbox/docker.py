@@ -76,7 +76,7 @@ class DockerDriver:
         done = self._docker(verb, *options, sandbox.container)
         if done.code:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=said[-1] if said else "",
+            raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=said[0] if said else "",
                                 try_=f"pifleet plan --limit {self._host.name}")
 
     def _docker(self, *words: str) -> Done:

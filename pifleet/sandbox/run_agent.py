@@ -40,7 +40,9 @@ def start(request: Json) -> None:
     # The lock is the run's life: the kernel drops it when the supervisor ends, however that happens.
     with (folder / "alive").open("w", encoding="ascii") as alive:
         fcntl.flock(alive, fcntl.LOCK_EX)
-        if os.fork():
+        if child := os.fork():
+            # It is gone as soon as the supervisor is out of reach of whoever ends this exec.
+            os.waitpid(child, 0)
             return say({"started": request["run"]})
         try:
             _leave()

@@ -3,26 +3,19 @@ It must not know the pattern, and believes nothing that comes back beyond its ch
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Sandbox
 from pifleet.sandbox import WORKSPACE, Driver
+from pifleet.sandbox.inside import ask, misshapen, parsed
 from pifleet.sandbox.outcome import End
-from pifleet.stream import Stream, StreamTimeout
 
 PI = ("pi", "--mode", "json", "-p")
-ANSWER_LIMIT = 8 << 20
-# The program inside gives a pulse every 5 seconds.
-SILENCE_SECONDS = 30
-# Isolated and without site, so that nothing in the sandbox's home is imported; the program is the first line of input.
-_START = 'import json, sys; exec(compile(json.loads(sys.stdin.buffer.readline()), "run_agent", "exec"))'
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ def start(driver: Driver, sandbox: Sandbox, prompt: str, *, deadline: float = 0)
     """
     run = new_id()
     request = {"do": "start", "run": run, "prompt": prompt, "argv": PI, "deadline": deadline, "workdir": WORKSPACE}
-    answer = next(_ask(driver, sandbox, request), {})
+    answer = next(ask(driver, sandbox, "run", request), {})
     if answer.get("started") != run:
         raise SandboxFailed(f"pi did not start in {sandbox.title}", saw=str(answer)[:200])
     return run
@@ -65,13 +58,13 @@ def follow(driver: Driver, sandbox: Sandbox, run: str, offset: int = 0) -> Itera
 
     Raises SandboxFailed when the sandbox falls silent; following can go on from the last offset.
     """
-    for answer in _ask(driver, sandbox, {"do": "follow", "run": run, "offset": offset}):
+    for answer in ask(driver, sandbox, "run", {"do": "follow", "run": run, "offset": offset}):
         if "end" in answer:
             yield _end(answer["end"], answer.get("stderr"))
             return
         at = answer.get("at")
         if not isinstance(at, int):
-            raise _misshapen(sandbox)
+            raise misshapen(sandbox)
         yield Said(at, _event(answer.get("line")))
     raise SandboxFailed(f"{sandbox.title} was lost while run {run} went on", try_=f"pifleet logs -f {sandbox.title}")
 
@@ -79,74 +72,23 @@ def follow(driver: Driver, sandbox: Sandbox, run: str, offset: int = 0) -> Itera
 def listing(driver: Driver, sandbox: Sandbox) -> list[Run]:
     """The newest runs, oldest first, at most 200. Raises SandboxFailed, HostFailed."""
     runs = []
-    for answer in _ask(driver, sandbox, {"do": "list"}):
+    for answer in ask(driver, sandbox, "run", {"do": "list"}):
         name, prompt = answer.get("run"), answer.get("prompt")
-        if not isinstance(name, str) or not isinstance(prompt, str):
-            raise _misshapen(sandbox)
+        if not isinstance(name, str) or not isinstance(prompt, str) or len(runs) == LISTED:
+            raise misshapen(sandbox)
         runs.append(Run(name, prompt, None if answer.get("running") is True else _end(answer.get("end"), "")))
     return runs
 
 
 def stop(driver: Driver, sandbox: Sandbox, run: str) -> None:
     """End a run and wait until it has ended; nothing happens to one that has. Raises SandboxFailed, HostFailed."""
-    for _ in _ask(driver, sandbox, {"do": "stop", "run": run}):
+    for _ in ask(driver, sandbox, "run", {"do": "stop", "run": run}):
         pass
-
-
-def _ask(driver: Driver, sandbox: Sandbox, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    program = (Path(__file__).parent / "run_agent.py").read_text(encoding="utf-8")
-    stream = driver.stream(sandbox, ["python3", "-I", "-S", "-c", _START])
-    try:
-        stream.send(f"{json.dumps(program)}\n{json.dumps(request)}\n".encode())
-        stream.end()
-        for line in _lines(stream, sandbox):
-            answer = _json(line)
-            if answer is None:
-                raise _misshapen(sandbox)
-            if isinstance(answer.get("error"), str):
-                raise SandboxFailed(f"{sandbox.title}: {answer['error'][:200]}",
-                                    try_=f"pifleet logs {sandbox.title}")
-            yield answer
-        _check_end(stream, sandbox)
-    except StreamTimeout:
-        raise SandboxFailed(f"{sandbox.title} did not answer for {SILENCE_SECONDS} s") from None
-    except BrokenPipeError:
-        _check_end(stream, sandbox)
-        raise SandboxFailed(f"{sandbox.title} did not take the request") from None
-    finally:
-        stream.close()
-
-
-def _lines(stream: Stream, sandbox: Sandbox) -> Iterator[bytes]:
-    buffer = b""
-    while chunk := stream.read(1 << 16, SILENCE_SECONDS):
-        *whole, buffer = (buffer + chunk).split(b"\n")
-        yield from whole
-        if len(buffer) > ANSWER_LIMIT:
-            raise _misshapen(sandbox)
-    if buffer:
-        raise _misshapen(sandbox)
-
-
-def _check_end(stream: Stream, sandbox: Sandbox) -> None:
-    code = stream.wait(SILENCE_SECONDS)
-    if code:
-        said = stream.stderr().decode(errors="replace").strip().splitlines()
-        raise SandboxFailed(f"{sandbox.title} could not be asked", saw=said[-1] if said else f"exit code {code}",
-                            try_=f"pifleet status {sandbox.developer}")
 
 
 def _event(line: object) -> Mapping[str, Any] | None:
     """pi's event, or None for what is none: a pulse, a line too long to be sent, or a broken one."""
-    return _json(line.encode()) if isinstance(line, str) else None
-
-
-def _json(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+    return parsed(line.encode()) if isinstance(line, str) else None
 
 
 def _end(value: object, stderr: object) -> End:
@@ -158,8 +100,3 @@ def _end(value: object, stderr: object) -> End:
     seconds = ended - began if isinstance(began, int | float) and isinstance(ended, int | float) else 0.0
     return End(code if isinstance(code, int) else None, why if why in ("deadline", "stopped") else "",
                error if isinstance(error, str) else "", seconds, said)
-
-
-def _misshapen(sandbox: Sandbox) -> SandboxFailed:
-    return SandboxFailed(f"{sandbox.title} gave an answer of a wrong shape",
-                         saw="something inside stands in pifleet's way", try_=f"pifleet shell {sandbox.title}")
