@@ -1,4 +1,4 @@
-"""scripts/demo, as a newcomer runs it: the main job on this machine, again without a change, and all of it gone again."""
+"""scripts/demo, as a newcomer runs it: the main job on this machine, again without a change, and all taken away."""
 
 from __future__ import annotations
 
