@@ -26,8 +26,8 @@ def ask(
 ) -> Iterator[dict[str, Any]]:
     """Run `<program>_agent.py` inside and yield its answers; `body` is sent when it answers `{"go": true}`.
 
-    Raises SandboxFailed, also for an answer `{"error": ...}` and after `silence` seconds (0: SILENCE_SECONDS) without one;
-    HostFailed.
+    Raises SandboxFailed, also for an answer `{"error": ...}` and after `silence` seconds (0: SILENCE_SECONDS) without
+    one; HostFailed.
     """
     silence = silence or SILENCE_SECONDS
     source = Path(__file__).with_name(f"{program}_agent.py").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def _send(stream: Stream, body: Iterable[bytes]) -> None:
 
 def _lines(stream: Stream, sandbox: Sandbox, silence: float) -> Iterator[bytes]:
     buffer = b""
-    while chunk := stream.read(1 << 16, silence):
+    while chunk := stream.read(1 << 20, silence):
         *whole, buffer = (buffer + chunk).split(b"\n")
         yield from whole
         if len(buffer) > ANSWER_LIMIT:

@@ -15,6 +15,7 @@ from pifleet.sandbox import WORKSPACE, Driver
 from pifleet.sandbox.inside import ask, misshapen, parsed
 from pifleet.sandbox.outcome import End
 
+LISTED = 200
 PI = ("pi", "--mode", "json", "-p")
 
 
@@ -71,7 +72,7 @@ def follow(driver: Driver, sandbox: Sandbox, run: str, offset: int = 0) -> Itera
 
 def listing(driver: Driver, sandbox: Sandbox) -> list[Run]:
     """The newest runs, oldest first, at most 200. Raises SandboxFailed, HostFailed."""
-    runs = []
+    runs: list[Run] = []
     for answer in ask(driver, sandbox, "run", {"do": "list"}):
         name, prompt = answer.get("run"), answer.get("prompt")
         if not isinstance(name, str) or not isinstance(prompt, str) or len(runs) == LISTED:
@@ -82,8 +83,7 @@ def listing(driver: Driver, sandbox: Sandbox) -> list[Run]:
 
 def stop(driver: Driver, sandbox: Sandbox, run: str) -> None:
     """End a run and wait until it has ended; nothing happens to one that has. Raises SandboxFailed, HostFailed."""
-    for _ in ask(driver, sandbox, "run", {"do": "stop", "run": run}):
-        pass
+    next(ask(driver, sandbox, "run", {"do": "stop", "run": run}), None)
 
 
 def _event(line: object) -> Mapping[str, Any] | None:
