@@ -4,6 +4,7 @@ It must not know generations or units."""
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import resource
 import shutil
@@ -28,6 +29,7 @@ _ENV = {"HOME": "/nonexistent", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_
 _FORGIVEN = ("zeroPaddedFilemode", "missingSpaceBeforeDate", "badTimezone", "badDate", "badDateOverflow",
              "missingEmail", "missingNameBeforeEmail", "badEmail", "missingSpaceBeforeEmail", "missingTaggerEntry",
              "badTagName", "multipleAuthors", "nulInCommit", "zeroPaddedDate")
+_TRAILER = 20
 _STRICT = "--strict=" + ",".join(f"{slip}=ignore" for slip in _FORGIVEN)
 
 
@@ -98,27 +100,42 @@ def _quoted(path: Path) -> str:
 
 
 class PackSink:
-    """Takes the bytes of one pack into the quarantine; `finish` says whether it was whole, strict and small enough."""
+    """Takes the bytes of one pack into the quarantine; `finish` says whether it was whole, strict and small enough.
+
+    A pack ends with the SHA-1 of all before; that is compared here too, because index-pack overlooks bytes after it.
+    """
 
     def __init__(self, git: HomeGit, limits: Limits) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by finish() or abort()
         self._limits, self._size = limits, 0
+        self._digest, self._last = hashlib.sha1(), b""  # noqa: S324 git's own
         self._child = git.start("index-pack", "--stdin", "--fix-thin", "--threads=1", _STRICT,
                                 f"--max-input-size={limits.pack}", errors=self._errors)
 
     def write(self, data: bytes) -> None:
-        assert self._child.stdin
         self._size += len(data)
         if self._size > self._limits.pack:
             raise Refusal("git.limit", f"a pack of more than {self._limits.pack} bytes")
+        data, self._last = (self._last + data)[:-_TRAILER], (self._last + data)[-_TRAILER:]
+        self._digest.update(data)
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        assert self._child.stdin
         try:
             self._child.stdin.write(data)
         except BrokenPipeError:
-            self.finish()
+            self._end()
             raise Refusal("git.fsck", "bytes after the end of a pack") from None
 
     def finish(self) -> None:
         """Raises Refusal: git.fsck, git.limit, git.connectivity, io.space."""
+        self._feed(self._last)
+        self._end()
+        if self._last != self._digest.digest():
+            raise Refusal("git.fsck", "bytes after the end of a pack")
+
+    def _end(self) -> None:
         with self._errors:
             self._child.communicate()
             check(self._child.returncode, self._errors, "git.fsck")

@@ -99,7 +99,7 @@ class Reception:
             self._sink = None
 
     def _record(self, record: records.AnyRecord) -> None:
-        if self._section_bytes:
+        if self._section_bytes and not isinstance(record, records.Alive):
             raise Refusal("proto.schema", f"a record of kind {record.kind} inside a section")
         match record:
             case records.Alive():
@@ -156,8 +156,9 @@ class Reception:
                 raise Refusal("ref.namespace", f"{said(name)} is not among the refs that are taken over", said(name))
             if not storable(name):
                 raise Refusal("ref.name", f"{said(name)} is not a name that is taken over", said(name))
-            if unit.refs.setdefault(name, oid) != oid:
+            if name in unit.refs:
                 raise Refusal("name.conflict", f"{said(name)} is there twice", said(name))
+            unit.refs[name] = oid
         if len(unit.refs) > self._limits.refs:
             raise Refusal("limit.refs", f"more than {self._limits.refs} refs in {shown(unit.path)}", shown(unit.path))
 
@@ -178,6 +179,9 @@ class Reception:
     def _done(self, record: records.Done) -> None:
         if self._open is None or self._open.path != record.path.encode("latin-1"):
             raise Refusal("proto.schema", "the end of a unit that was not begun")
+        folders = {name[:at] for name in self._open.refs for at in range(len(name)) if name[at] == "/"}
+        if both := sorted(folders & self._open.refs.keys()):
+            raise Refusal("name.conflict", f"{both[0]} is both a ref and a folder of refs", both[0])
         if self._sink:
             sink, self._sink = self._sink, None
             sink.finish()

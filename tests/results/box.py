@@ -28,14 +28,24 @@ class Box:
     """Workspace with one repository `api` of one commit, session logs, and the results folder they come home to."""
 
     def __init__(self, base: Path) -> None:
-        self.base, self.workspace, self.home = base, base / "workspace", base / "home"
-        self.sessions, self.results = self.home / ".pi/agent/sessions", base / "results"
-        self.api = self.workspace / "api"
+        self._place(base)
         self.sessions.mkdir(parents=True)
         (self.sessions / "one.jsonl").write_text('{"type": "session"}\n')
         self.api.mkdir(parents=True)
         git(self.api, "init", "-q", "-b", "main")
         self.commit("README.md", "hello\n")
+
+    @classmethod
+    def at(cls, base: Path) -> Box:
+        """The box that is already there."""
+        box = cls.__new__(cls)
+        box._place(base)
+        return box
+
+    def _place(self, base: Path) -> None:
+        self.base, self.workspace, self.home = base, base / "workspace", base / "home"
+        self.sessions, self.results = self.home / ".pi/agent/sessions", base / "results"
+        self.api = self.workspace / "api"
 
     def commit(self, name: str, text: str, folder: Path | None = None) -> str:
         folder = folder or self.api

@@ -1,5 +1,6 @@
 """Frames over a real pipe: what is whole comes through, everything else is a refusal with a name."""
 
+import ast
 import hashlib
 import json
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pifleet.results.capture import framing
 from pifleet.results.capture.framing import MAGIC, frame
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.transfer import ARGV, Transfer, program
@@ -125,3 +127,12 @@ def test_the_program_that_is_sent_needs_nothing_that_is_installed() -> None:
     assert stream.wait(10) == 1
     assert answer.startswith(MAGIC)
     assert b"git is not installed" in answer
+
+
+@pytest.mark.parametrize("path", sorted(Path(framing.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+def test_the_program_keeps_to_python_3_9_and_to_its_standard_library(path: Path) -> None:
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    own = {name for name in imported if name.startswith("pifleet.results.capture.")}
+    assert imported - own <= sys.stdlib_module_names | {"collections.abc"}

@@ -15,6 +15,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from typing import Any
 
 from pifleet.results.capture.bench import Bench
@@ -27,6 +28,7 @@ SCRATCH = ".pifleet-pull-"
 COMMITS = ("snapshot", "index", "ignored", "operation", "tips")
 _NOTES = 1000
 _STASHES = 500
+_STALE_SECONDS = 6 * 3600
 
 
 class Capture:
@@ -137,6 +139,15 @@ def _scratch_parent(workspace: str) -> str:
     return max(fit, key=lambda place: os.statvfs(place).f_bavail * os.statvfs(place).f_frsize)
 
 
+def _scratch(workspace: str) -> str:
+    """A new private folder; what a capture that was killed left there long ago goes."""
+    parent = _scratch_parent(workspace)
+    for child in os.scandir(parent):
+        if child.name.startswith(SCRATCH) and time.time() - child.stat(follow_symlinks=False).st_mtime > _STALE_SECONDS:
+            shutil.rmtree(child.path, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=SCRATCH, dir=parent)
+
+
 def main() -> int:
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the scratch folder goes too
@@ -147,7 +158,7 @@ def main() -> int:
         try:
             if not shutil.which("git"):
                 raise Fatal("capture.tool", "git is not installed")
-            scratch = tempfile.mkdtemp(prefix=SCRATCH, dir=_scratch_parent(request["workspace"]))
+            scratch = _scratch(request["workspace"])
             Capture(request, answer, os.fsencode(scratch)).run()
         except Broken as error:
             answer.record(kind="fatal", reason=error.reason, text=str(error)[:1000])
