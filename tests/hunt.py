@@ -81,21 +81,39 @@ def _questions(docker: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 class Watch:
     """Looks at the process list again and again while the `with` block runs; `hits` afterwards holds all it saw.
 
-    `looks` counts the passes, so that a test can tell a clean run from one that nobody watched.
+    `looks` counts the passes and `seen` the programs looked into, so that a test can tell a clean run from one that
+    nobody watched.
     """
 
     def __init__(self, poison: Sequence[str]) -> None:
         self.hits: set[Hit] = set()
-        self.looks = 0
-        self._poison = poison
+        self.looks = self.seen = 0
+        self._poison = [word.encode() for word in poison]
+        self._known: dict[str, bytes] = {}
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         while not self._over.is_set():
-            self.hits |= in_processes(self._poison)
+            for name in filter(str.isdigit, os.listdir("/proc")):
+                if name != str(os.getpid()):
+                    self._look(name)
             self.looks += 1
-            self._over.wait(0.02)
+            self._over.wait(0.05)
+
+    def _look(self, name: str) -> None:
+        """Look into a process that is new, or has become another program; the rest were looked into before."""
+        try:
+            arguments = Path("/proc", name, "cmdline").read_bytes()
+            if self._known.get(name) == arguments:
+                return
+            self._known[name] = arguments
+            content = {"cmdline": arguments, "environ": Path("/proc", name, "environ").read_bytes()}
+        except OSError:
+            return
+        self.seen += 1
+        for what, text in content.items():
+            self.hits |= {(w.decode(), f"{what} of {_name(Path('/proc', name))}") for w in self._poison if w in text}
 
     def __enter__(self) -> Watch:
         self._thread.start()
