@@ -102,6 +102,20 @@ def test_a_host_installs_packages_from_its_mirror(bare: Host) -> None:
     assert bare.ssh("tree", "--version").stdout.startswith("tree v")
 
 
+def test_a_host_runs_an_engine_of_its_own_with_limits_that_hold(bare: Host) -> None:
+    bare.sudo("apt-get", "-q", "update")
+    packages = ("docker.io", "docker-cli", "busybox-static")
+    bare.sudo("apt-get", "-q", "install", "-y", "--no-install-recommends", *packages)
+    assert bare.sudo("docker", "info", "--format", "{{.Driver}}").stdout.strip() == "overlay2"
+    bare.sudo("sh", "-c", "tar -C / -c usr/bin/busybox | docker import - box")
+    limits = ("--memory=64m", "--cpus=0.5", "--pids-limit=64", "--network=none", "--read-only")
+    inside = bare.sudo("docker", "run", "--rm", *limits, "box", "busybox", "ls", "/sys/class/net")
+    assert inside.stdout.split() == ["lo"]
+    eat = ("busybox", "awk", 'BEGIN { text = sprintf("%1000000s", 1); while (1) kept[n++] = text n }')
+    assert bare.sudo("docker", "run", "--rm", *limits, "box", *eat, check=False).returncode == 137
+    bare.reset()
+
+
 def test_ansible_reaches_the_hosts_by_the_second_inventory(lab: Lab, bare: Host, tmp_path: Path) -> None:
     inventory = tmp_path / "lab.yml"
     inventory.write_text(lab.inventory())

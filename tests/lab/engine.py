@@ -80,6 +80,9 @@ def install_missing() -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         run([*apt, "update"], env=environment)
+        # Debian 13 ships the client apart, and only as a recommendation.
+        if "docker.io" in packages and run(["apt-cache", "show", "docker-cli"], check=False).returncode == 0:
+            packages.append("docker-cli")
         run([*apt, "install", "-y", "--no-install-recommends", *packages], env=environment)
     except LabError as error:
         raise CannotCarry(f"the lab needs {', '.join(packages)}: {error}") from error

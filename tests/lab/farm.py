@@ -79,8 +79,8 @@ class Lab:
         `snapshot` is an image that `Host.snapshot` named, `data` the size of a disk of the host's own (as `600M`; at
         most 8 such hosts), `sudo_password` makes sudo ask for one. Raises CannotCarry where this machine cannot.
         """
-        engine.ensure()
         with engine.locked(engine.CACHE / "lock"):
+            engine.ensure()
             self.make_key()
             network.ensure(self.name)
             self.up_services()
