@@ -199,8 +199,10 @@ def test_the_collections_own_playbook_agrees_with_pifleet(provisioned: Farm, tmp
     collections.mkdir(parents=True)
     (collections / "fleet").symlink_to(ROOT)
     sources = [word for source in [*provisioned.sources, str(pinned)] for word in ("-i", source)]
+    # Ansible by itself takes known host keys from the ssh client's own places.
+    trust = f"--ssh-common-args=-oUserKnownHostsFile={provisioned.lab.state / 'known_hosts'}"
     done = subprocess.run(
-        [BIN / "ansible-playbook", *sources, "pifleet.fleet.site"], capture_output=True, text=True, cwd=tmp_path,
+        [BIN / "ansible-playbook", *sources, trust, "pifleet.fleet.site"], capture_output=True, text=True, cwd=tmp_path,
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "collections"), "ANSIBLE_NOCOLOR": "1"},
     )
 
