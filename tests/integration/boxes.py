@@ -63,7 +63,9 @@ class Box:
 
     def create(self, wanted: dict[str, Any]) -> None:
         """What the role's module does: one create request with our own body."""
-        sys.path.insert(0, str(content.link_collection(self.root / "collections")))
+        collections = self.root / "collections"
+        if not collections.exists():
+            sys.path.insert(0, str(content.link_collection(collections)))
         from ansible_collections.pifleet.fleet.plugins.module_utils.containers import create_body
         from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine
 
