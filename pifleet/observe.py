@@ -131,6 +131,9 @@ def _answer(host: Host, done: Done, nonce: str) -> Observed:
         python = host.connection.python
         raise HostFailed(f"{host.name}: {python} is not there", saw=said[-1] if said else "",
                          try_=f"install python3 on {host.name}, or set ansible_python_interpreter")
+    if done.code == 255:
+        raise HostFailed(f"{host.name}: the connection broke while the host was looked at", unreachable=True,
+                         try_=f"pifleet doctor --limit {host.name}")
     _, marked, text = done.stdout.partition(f"\n{nonce}\n".encode())
     if done.code or not marked:
         raise HostFailed(f"{host.name}: the probe did not run", saw=said[-1] if said else f"exit code {done.code}",

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pifleet import connection
-from pifleet.connection import connect, ssh_argv
+from pifleet.connection import connect, ssh, ssh_argv
 from pifleet.errors import HostFailed
 from pifleet.stream import StreamTimeout
 from tests.integration.sshd import SSHD, Sshd, free_port, keygen
@@ -81,7 +80,7 @@ def test_a_name_without_address_is_told_apart(sshd):
 
 @pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"], ids=["silent", "banner only"])
 def test_a_server_that_accepts_and_then_hangs_does_not_hang_us(sshd, monkeypatch, banner):
-    monkeypatch.setattr(connection, "LOGIN_SECONDS", 1)
+    monkeypatch.setattr(ssh, "LOGIN_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         held = []
 
@@ -98,8 +97,8 @@ def test_a_server_that_accepts_and_then_hangs_does_not_hang_us(sshd, monkeypatch
 
 
 def test_the_watchdog_ends_a_login_that_drips(sshd, monkeypatch):
-    monkeypatch.setattr(connection, "LOGIN_SECONDS", 0.5)
-    monkeypatch.setattr(connection, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(ssh, "LOGIN_SECONDS", 0.5)
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         def drip() -> None:
             peer, _ = server.accept()

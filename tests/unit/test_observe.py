@@ -79,6 +79,12 @@ def test_a_probe_that_fails_is_quoted_by_its_last_line(python):
     assert (answer.headline, answer.saw) == ("here: the probe did not run", "OSError: no space")
 
 
+def test_a_connection_that_breaks_is_told_as_such(python):
+    answer = looked(python("cat >/dev/null; exit 255"))
+    assert isinstance(answer, Trouble)
+    assert answer.headline == "here: the connection broke while the host was looked at"
+
+
 def test_one_host_that_fails_leaves_the_others_and_the_order_alone(python):
     host = python(saying(RIGHT))
     hosts = {"a": replace(host, name="a"), "b": Host("b", (), Connection(address="no-such-host.invalid")),
