@@ -121,9 +121,13 @@ def _complete(spec: Spec, secrets: Mapping[str, Secret], nonce: str) -> Spec:
 
 
 def _titles(fleet: Fleet, answer: Observed) -> list[str]:
-    """The sandboxes of this fleet that have a container on a host."""
-    containers = answer.data["containers"]
-    return [box.title for box in fleet.sandboxes if containers.get(box.container)]
+    """The sandboxes of this fleet that are on a host: by their container, or by their folder where no engine tells."""
+    containers, paths = answer.data["containers"], answer.data["paths"]
+    blind = not answer.data["engine"]["answers"]
+    return [
+        box.title for box in fleet.sandboxes
+        if containers.get(box.container) or (blind and paths.get(str(box.root)))
+    ]
 
 
 def _selected(step: Step, selection: Selection, wanted: set[str]) -> bool:

@@ -155,14 +155,16 @@ def _sandbox(host: str, image: Json, box: Json, observed: Json) -> Iterator[Step
         yield None if there else step
     seen = observed["containers"].get(box["container"]["name"])
     image_id = (observed["images"].get(image["name"]) or {}).get("id")
-    yield _container(host, box, seen, image_id, observed["engine"])
+    unseen = observed.get("unknown", {})
+    reason = unseen.get("containers", unseen.get(f"containers/{box['container']['name']}", ""))
+    yield _container(host, box, seen, image_id, reason)
 
 
-def _container(host: str, box: Json, seen: Json | None, image_id: str | None, engine: Json) -> Step | None:
+def _container(host: str, box: Json, seen: Json | None, image_id: str | None, unseen: str) -> Step | None:
     wanted = {**box["container"], "image": image_id}
     if seen is None:
         after = {"image": box["container"]["image"]}
-        why = "container is missing" if engine["answers"] else "cannot be seen: the engine does not answer"
+        why = f"cannot be seen: {unseen}" if unseen else "container is missing"
         return Step("sandbox", host, box["title"], "container", "create", why, "sandbox_docker", {}, after)
     differing = [key for key in wanted if wanted[key] != seen["spec"].get(key)]
     before, after = {key: seen["spec"].get(key) for key in differing}, {key: wanted[key] for key in differing}
@@ -180,7 +182,8 @@ def _container(host: str, box: Json, seen: Json | None, image_id: str | None, en
 
 
 def _at_work(seen: Json) -> bool:
-    return bool((seen.get("agent") or {}).get("processes"))
+    """Whether pi is at work inside; what the probe could not see may be."""
+    return seen["agent"] is None or bool(seen["agent"].get("processes"))
 
 
 def _orphans(host: str, spec: Json, containers: Json) -> Iterator[Step | None]:

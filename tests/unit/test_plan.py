@@ -131,6 +131,16 @@ def test_replacing_a_container_in_which_pi_works_is_destructive(wanted: dict[str
     assert step.destructive
 
 
+def test_a_container_whose_processes_cannot_be_seen_counts_as_one_in_which_pi_works(wanted: dict[str, Any]) -> None:
+    seen = as_it_should_be(wanted)
+    container(seen)["spec"]["mounts"] = []
+    container(seen)["agent"] = None
+
+    [step] = steps(wanted, seen)
+
+    assert step.destructive
+
+
 def test_a_sandbox_gone_from_the_inventory_is_stopped_and_its_data_kept(wanted: dict[str, Any]) -> None:
     seen = as_it_should_be(wanted)
     labels = {"io.pifleet.fleet": "acme", "io.pifleet.sandbox": "dee/main"}
@@ -151,11 +161,11 @@ def test_containers_of_another_fleet_are_left_alone(wanted: dict[str, Any]) -> N
 
 def test_a_container_that_cannot_be_seen_is_never_called_right(wanted: dict[str, Any]) -> None:
     seen = as_it_should_be(wanted)
-    seen.update(engine={"answers": False}, containers={}, images={})
+    seen.update(engine={"answers": False}, containers={}, images={}, unknown={"containers": "Docker did not answer"})
 
     whys = {step.why for step in steps(wanted, seen) if step.item == "container"}
 
-    assert whys == {"cannot be seen: the engine does not answer"}
+    assert whys == {"cannot be seen: Docker did not answer"}
 
 
 def test_the_document_counts_every_action_and_names_silent_hosts(wanted: dict[str, Any]) -> None:
