@@ -83,6 +83,8 @@ def load(engine, name, image_hash, archive, record):
             pass
     image = engine.find("/images/%s/json" % name) or {}
     if not fits(image, image_hash, record):
+        if image:
+            engine.delete("/images/%s" % name)
         raise Refused("the image archive held %s as %s, not %s" % (image.get("Id"), name, record["image"]))
     return image["Id"]
 
