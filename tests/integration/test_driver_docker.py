@@ -85,6 +85,7 @@ def test_the_exit_code_and_standard_error_are_the_programs_own(driver, box):
     assert (code, stderr) == (42, b"no\n")
 
 
+@pytest.mark.slice
 def test_a_task_is_done_and_its_answer_comes_back(driver, box):
     script = 'CALL write {"path": "made.txt", "content": "by pi"}\nSAY all done'
     outcome = played(driver, box, script)
