@@ -8,11 +8,10 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pifleet import content
 from pifleet.desired import OLDEST_ENGINE, host_spec, secret_sources
@@ -23,28 +22,12 @@ from pifleet.look import Selection, image_cache
 from pifleet.observe import observe
 from pifleet.phrases import count, size
 from pifleet.place import may_be_on
+from pifleet.report import Check
 from pifleet.secret import SecretUnavailable
 
-Verdict = Literal["pass", "warn", "fail"]
 OLDEST_PYTHON = (3, 11)
 OLDEST_HOST_PYTHON = (3, 9)
 CONTROLLER = "controller"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at in `place` (a host, or the controller): a verdict, what was seen, and what to do about it."""
-
-    place: str
-    name: str
-    verdict: Verdict
-    text: str
-    saw: str = ""
-    try_: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return {"place": self.place, "check": self.name, "verdict": self.verdict, "text": self.text,
-                "saw": self.saw, "try": self.try_}
 
 
 def controller_checks() -> Iterator[Check]:
@@ -101,7 +84,7 @@ def judge(host: str, seen: Mapping[str, Any], promised: int = 0) -> Iterator[Che
     yield _engine(host, seen["engine"])
     for text in seen["foreign"]:
         yield Check(host, "in the way", "fail", str(text), try_="rename it there, or the developer in the inventory")
-    for part, why in seen["unknown"].items():
+    for part, why in seen["unknown"].items() if seen["engine"].get("answers") else ():
         yield Check(host, "seen", "warn", f"{part} could not be looked at", str(why), "pifleet plan")
 
 

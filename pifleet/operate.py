@@ -94,14 +94,12 @@ def _on_host(
         for box in boxes:
             if box.pattern not in drivers:
                 drivers[box.pattern] = stack.enter_context(driver_for(box.pattern)(fleet.hosts[name]))
-        emit(Event(stage, name, text="connecting"))
         try:
             # One question first, so that a host that is off costs one wait and not one for each sandbox.
             drivers[boxes[0].pattern].state(boxes[0])
         except HostFailed as error:
             emit(Event(stage, name, text=error.trouble.headline, state="unreachable"))
             return [Did(box, name, error=error.trouble, unreachable=error.unreachable) for box in boxes]
-        emit(Event(stage, name, state="ok"))
         return side_by_side(boxes, lambda box: _one(drivers[box.pattern], name, box, act, emit, stage), ON_ONE_HOST)
 
 

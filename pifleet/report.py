@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pifleet.errors import BadInput, PifleetError, Refused, Trouble
 
 Result = Literal["ok", "changed", "failed", "skipped", "unreachable"]
+Verdict = Literal["pass", "warn", "fail"]
 
 GOOD, FAILED, BAD_INPUT, PENDING, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -42,6 +43,22 @@ class Outcome:
             "seconds": round(self.seconds, 1),
             "error": self.error.as_json() if self.error else None,
         }
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at in `place` (a host, a sandbox, the controller): a verdict, what it is, and what to do."""
+
+    place: str
+    name: str
+    verdict: Verdict
+    text: str
+    saw: str = ""
+    try_: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"place": self.place, "check": self.name, "verdict": self.verdict, "text": self.text,
+                "saw": self.saw, "try": self.try_}
 
 
 @dataclass(frozen=True)

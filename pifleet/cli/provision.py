@@ -4,16 +4,23 @@ It must not know how anything is made."""
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from pifleet.cli.call import Call, verb
 
+if TYPE_CHECKING:
+    from pifleet.report import Outcome
+
 
 @verb(positional=True, asks=True)
 @click.option("--interrupt", is_flag=True, help="Also do what ends a running agent.")
+@click.option("--verify", "proof", type=click.Choice(["changed", "all"]), default="changed", show_default=True,
+              help="Which sandboxes to prove from inside afterwards.")
 @click.option("--keep-run", is_flag=True, help="Keep the private folder of the Ansible run.")
-def command(call: Call, interrupt: bool, keep_run: bool) -> int:
+def command(call: Call, interrupt: bool, proof: str, keep_run: bool) -> int:
     """Make the fleet as the inventory says; a second run changes nothing.
 
     Looks, shows the plan, applies it and looks again. Asks only before steps that end something that runs; where an
@@ -36,7 +43,23 @@ def command(call: Call, interrupt: bool, keep_run: bool) -> int:
         confirm(f"{len(ending)} of these steps end something that runs", yes=call.yes)
     with output.progress() as emit:
         outcomes = apply(found, emit, interrupt=interrupt, keep_run=keep_run)
+    outcomes = _proved(call, outcomes, everything=proof == "all")
     show_outcomes(output, fleet, outcomes, time.monotonic() - started)
     rows = [outcome.as_json() for outcome in outcomes]
     output.document({**found.plan.as_json(), **document("provision", outcomes=rows)})
     return exit_code(outcomes)
+
+
+def _proved(call: Call, outcomes: Sequence[Outcome], *, everything: bool) -> list[Outcome]:
+    """The outcomes, where a sandbox that was changed has failed when it does not hold what it promises."""
+    from pifleet.cli.act import each_of
+    from pifleet.cli.tables import verified
+    from pifleet.verify import verifier
+
+    words = ("changed", "ok") if everything else ("changed",)
+    at = {outcome.sandbox: outcome.host for outcome in outcomes if outcome.sandbox and outcome.result in words}
+    boxes = [box for box in call.fleet.sandboxes if box.title in at]
+    done = each_of(call, boxes, verifier(call.fleet), stage="verify", at=at) if boxes else []
+    broken = {did.box.title: verified(did) for did in done}
+    broken = {title: outcome for title, outcome in broken.items() if not outcome.good}
+    return [broken.get(outcome.sandbox, outcome) for outcome in outcomes]

@@ -6,12 +6,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from pifleet.errors import Trouble
 from pifleet.fleet import Fleet
 from pifleet.look import Look
+from pifleet.operate import Did
 from pifleet.output import Output, Row, mark
 from pifleet.phrases import count, seconds
 from pifleet.plan import Plan, Step
-from pifleet.report import Outcome, merge, merge_outcomes
+from pifleet.report import Check, Outcome, merge, merge_outcomes
 
 SHOWN_EACH = 4
 
@@ -56,6 +58,30 @@ def show_outcomes(output: Output, fleet: Fleet, outcomes: Sequence[Outcome], ela
             output.table([outcome_row(outcome, _pattern(fleet, outcome)) for outcome in rows])
     output.errors(merge_outcomes(outcomes))
     output.say(f"{tally(outcomes)}, {seconds(elapsed)}")
+
+
+def show_checks(output: Output, checks: Sequence[Check]) -> None:
+    """One line a check and, under one that did not pass, what was seen and the next command; then the counts."""
+    names, places = (max((len(text) for text in texts), default=0) for texts in (
+        [check.name for check in checks], [check.place for check in checks]))
+    for check in checks:
+        output.table([Row((mark(check.verdict), f"{check.place:{places}}", f"{check.name:{names}}", check.text))])
+        if check.saw:
+            output.say(f"        saw  {check.saw}")
+        if check.try_:
+            output.say(f"        try  {check.try_}")
+    failed, warned = (sum(check.verdict == verdict for check in checks) for verdict in ("fail", "warn"))
+    output.say(f"{count(len(checks), 'check')}, {failed} failed, {count(warned, 'warning')}")
+
+
+def verified(did: Did[list[Check]]) -> Outcome:
+    """What became of a verified sandbox: failed as soon as one check did."""
+    broken = [check for check in did.value or () if check.verdict == "fail"]
+    if not broken:
+        return did.outcome()
+    saw = "\n".join(f"{check.name}: {check.text}" for check in broken)
+    trouble = Trouble(f"{did.box.title} is not what it should be", saw, f"host {did.host}", broken[0].try_)
+    return Outcome(did.host, did.box.title, "failed", did.seconds, trouble)
 
 
 def outcome_row(outcome: Outcome, detail: str = "") -> Row:

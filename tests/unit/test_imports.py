@@ -14,16 +14,16 @@ PACKAGE = Path(pifleet.__file__).parent
 JOURNEY = (
     {"errors", "events", "phrases", "wording", "secret", "stream", "content", "report"},
     {"fleet", "render"},
-    {"rules", "schema", "shape", "yamlcheck", "hostvars", "inventory", "validate", "starter"},
+    {"ansiblecore", "rules", "schema", "shape", "yamlcheck", "hostvars", "inventory", "validate", "starter"},
     {"connection", "observe", "desired", "plan", "place"},
     {"look", "converge"},
-    {"provision", "playbook", "sandbox", "results", "doctor", "operate"},
+    {"provision", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify"},
     {"output"},
     {"cli"},
 )
 # Libraries that cost; each is imported inside the function that needs it, and by whom.
 HEAVY = {
-    "ansible": {"inventory"}, "ansible_runner": {"converge"}, "fabric": {"connection"}, "paramiko": {"connection"},
+    "ansible": {"inventory", "ansiblecore"}, "ansible_runner": {"converge"}, "fabric": {"connection"}, "paramiko": {"connection"},
     "kubernetes": {"kube"}, "pydantic": {"rules", "schema", "shape", "validate", "results"},
     "pydantic_core": {"rules", "shape"}, "jinja2": {"render"}, "zstandard": {"results"}, "yaml": None, "rich": {"output"}, "click": {"cli"},
 }
