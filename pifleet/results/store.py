@@ -66,13 +66,19 @@ class Store:
         return parsed, data
 
     def have(self, units: Iterable[Unit]) -> list[str]:
-        """Ids that need not be sent again: the units' own, and what the captures' commits hold beyond the histories."""
+        """Ids that need not be sent again: the units' own, and what the captures' commits hold beyond the histories.
+
+        Folders come before files, for one unchanged folder stands for all that is in it and the list is bounded.
+        """
         listed = list(units)
         made = {oid for unit in listed for oid in unit.commits.values()}
         histories = {oid for unit in listed for oid in unit.ids} - made
         asked = [*sorted(made), *(f"^{oid}" for oid in sorted(histories))]
-        shown = self.git.run("rev-list", "--objects", "--stdin", data="\n".join([*asked, ""]).encode())
-        return [*sorted(histories), *(line[:40].decode() for line in shown.split(b"\n")[:-1])][:_HAVE]
+        found = dict.fromkeys(sorted(histories))
+        for kinds in ("--filter=blob:none", "--no-filter"):
+            shown = self.git.run("rev-list", "--objects", kinds, "--stdin", data="\n".join([*asked, ""]).encode())
+            found |= dict.fromkeys(line[:40].decode() for line in shown.split(b"\n")[:-1])
+        return list(found)[:_HAVE]
 
     def keep(self) -> None:
         """Move the quarantine's packs into the store, the index of each last; still nothing refers to them."""
