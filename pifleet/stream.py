@@ -8,6 +8,7 @@ import os
 import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -53,6 +54,8 @@ class LocalStream:
         assert self._child.stderr
         self._selector.register(self._child.stdout, selectors.EVENT_READ, "out")
         self._selector.register(self._child.stderr, selectors.EVENT_READ, "err")
+        # Something that the program left behind may hold it open for ever.
+        os.set_blocking(self._child.stderr.fileno(), False)
         self._stderr = b""
 
     def send(self, data: bytes) -> None:
@@ -68,17 +71,16 @@ class LocalStream:
 
     def read(self, size: int, timeout: float) -> bytes:
         assert self._child.stdout
+        deadline = time.monotonic() + timeout
         while True:
-            ready = self._selector.select(timeout)
+            ready = self._selector.select(max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise StreamTimeout
             for key, _ in ready:
-                chunk = key.fileobj.read(size if key.data == "out" else STDERR_KEPT)  # type: ignore[union-attr]
                 if key.data == "out":
-                    return bytes(chunk or b"")
-                if not chunk:
+                    return bytes(self._child.stdout.read(size) or b"")
+                if self._drain() == b"":
                     self._selector.unregister(key.fileobj)
-                self._stderr = (self._stderr + (chunk or b""))[-STDERR_KEPT:]
 
     def wait(self, timeout: float) -> int:
         try:
@@ -88,9 +90,19 @@ class LocalStream:
         return code if code >= 0 else 128 - code
 
     def stderr(self) -> bytes:
-        if self._child.stderr and not self._child.stderr.closed and self._child.poll() is not None:
-            self._stderr = (self._stderr + (self._child.stderr.read() or b""))[-STDERR_KEPT:]
+        if self._child.stderr and not self._child.stderr.closed:
+            self._drain()
         return self._stderr
+
+    def _drain(self) -> bytes | None:
+        """Keep what is there of standard error now; b"" at its end, None when nothing is there yet.
+
+        One read takes all that a pipe holds (pipe(7)); more could go on for as long as the program writes.
+        """
+        assert self._child.stderr
+        chunk: bytes | None = self._child.stderr.read(STDERR_KEPT)
+        self._stderr = (self._stderr + (chunk or b""))[-STDERR_KEPT:]
+        return chunk
 
     def close(self) -> None:
         if self._child.poll() is None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOGIN_SECONDS = 15
 DEAD_PEER_SECONDS = 45
+WINDOW = 4 << 20  # more than a channel lets the other side send unread (paramiko's default window is 2 MiB)
 
 
 class SshLink(Link):
@@ -194,8 +195,9 @@ class SshStream:
         self._channel.close()
 
     def _drain_stderr(self) -> None:
-        while self._channel.recv_stderr_ready():
-            self._stderr = (self._stderr + self._channel.recv_stderr(STDERR_KEPT))[-STDERR_KEPT:]
+        """Keep what is there of standard error now, in one read: more could go on for as long as the program writes."""
+        if self._channel.recv_stderr_ready():
+            self._stderr = (self._stderr + self._channel.recv_stderr(WINDOW))[-STDERR_KEPT:]
 
 
 class _UnknownKey(Exception):

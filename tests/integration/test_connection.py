@@ -146,6 +146,13 @@ def test_much_standard_error_does_not_block_a_program(sshd):
         assert len(done.stderr) == 64 * 1024
 
 
+def test_endless_complaining_does_not_stretch_the_time(sshd):
+    began = time.monotonic()
+    with connect(sshd.host) as link, pytest.raises(HostFailed):
+        link.run(["sh", "-c", "yes >&2"], timeout=1)
+    assert time.monotonic() - began < 10
+
+
 def test_a_program_that_does_not_end_is_left_after_its_time(sshd):
     with connect(sshd.host) as link:
         with pytest.raises(HostFailed) as caught:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,15 @@ def test_a_program_that_takes_too_long_is_ended():
     with connect(LOCAL) as link, pytest.raises(HostFailed) as caught:
         link.run(["sleep", "60"], root=False, timeout=0.2)
     assert "did not end within" in caught.value.trouble.headline
+
+
+@pytest.mark.parametrize("script", ["echo why >&2; sleep 5 &", "yes why >&2"])
+def test_neither_a_child_left_behind_nor_much_complaining_stretches_the_time(script):
+    began = time.monotonic()
+    with connect(LOCAL) as link, pytest.raises(HostFailed) as caught:
+        link.run(["sh", "-c", script], root=False, timeout=0.5)
+    assert time.monotonic() - began < 4
+    assert "why" in caught.value.trouble.saw
 
 
 def test_a_program_that_writes_without_end_is_cut_off():
