@@ -23,9 +23,11 @@ JOURNEY = (
 )
 # Libraries that cost; each is imported inside the function that needs it, and by whom.
 HEAVY = {
-    "ansible": {"inventory", "ansiblecore"}, "ansible_runner": {"converge"}, "fabric": {"connection"}, "paramiko": {"connection"},
+    "ansible": {"inventory", "ansiblecore"}, "ansible_runner": {"converge"},
+    "fabric": {"connection"}, "paramiko": {"connection"},
     "kubernetes": {"kube"}, "pydantic": {"rules", "schema", "shape", "validate", "results"},
-    "pydantic_core": {"rules", "shape"}, "jinja2": {"render"}, "zstandard": {"results"}, "yaml": None, "rich": {"output"}, "click": {"cli"},
+    "pydantic_core": {"rules", "shape"},
+    "jinja2": {"render"}, "zstandard": {"results"}, "yaml": None, "rich": {"output"}, "click": {"cli"},
 }
 # These may be imported at the top of their modules: whole modules stand behind a function's import.
 AT_TOP = {"yaml", "pydantic", "pydantic_core", "rich", "click"}
