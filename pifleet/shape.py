@@ -15,7 +15,8 @@ from pifleet.schema import HOST_VARIABLES, Variables, model_at
 from pifleet.wording import choose, path, show
 
 HIDDEN = "a value that is not shown"
-KINDS = {"list_type": "use a list", "dict_type": "use a mapping", "model_type": "use a mapping"}
+KINDS = {"list_type": "use a list", "dict_type": "use a mapping", "model_type": "use a mapping",
+         "too_short": "put something into the list"}
 STAND_INS: dict[str, Any] = {"pifleet_fleet": "unnamed", "pifleet_developers": {}}
 Location = tuple[Any, ...]
 
