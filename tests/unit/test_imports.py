@@ -17,7 +17,7 @@ JOURNEY = (
     {"ansiblecore", "rules", "schema", "shape", "yamlcheck", "hostvars", "inventory", "validate", "starter"},
     {"connection", "observe", "desired", "plan", "place"},
     {"look", "converge"},
-    {"provision", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify"},
+    {"provision", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify", "removal"},
     {"output"},
     {"cli"},
 )

@@ -1,0 +1,102 @@
+"""Owns taking sandboxes or a whole host's share of a fleet away: what is there, what goes, what is left afterwards.
+It must not judge whether work is home: whoever calls `remove` has made sure of that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pifleet.converge import converge
+from pifleet.desired import Spec, host_spec
+from pifleet.errors import Trouble
+from pifleet.events import Emit, silent
+from pifleet.fleet import DOCKER, Limits, Sandbox, gecos
+from pifleet.look import Look, image_cache, look
+from pifleet.report import Outcome
+
+
+@dataclass(frozen=True)
+class Target:
+    """A sandbox that is to go, as it was seen on `host`: what is left of it, and whether an agent is at work in it."""
+
+    box: Sandbox
+    host: str
+    container: bool
+    folder: bool
+    at_work: bool
+
+
+def targets(found: Look) -> list[Target]:
+    """Every sandbox of the fleet of which something is there, also of those that left the inventory."""
+    return [
+        Target(box, host, bool(seen.data["containers"].get(box.container)), _has_folder(seen.data, box),
+               bool(((seen.data["containers"].get(box.container) or {}).get("agent") or {}).get("processes")))
+        for host, seen in found.seen.items()
+        for box in (*found.fleet.sandboxes, *_left(found, host))
+        if seen.data["containers"].get(box.container) or _has_folder(seen.data, box)
+    ]
+
+
+def remove(
+    found: Look, going: Sequence[Target], emit: Emit = silent, *, whole_hosts: Sequence[str] = ()
+) -> list[Outcome]:
+    """Delete what is `going` with its data, and on `whole_hosts` everything of the fleet; then look what is left.
+
+    Every target of a whole host has to be among `going`. A host that fails is an outcome.
+    """
+    started = time.monotonic()
+    names = dict.fromkeys([*whole_hosts, *(target.host for target in going)])
+    specs = {name: _spec(found, name, going, whole=name in whole_hosts) for name in names}
+    run = converge(specs, found.fleet.hosts, {}, playbook="remove", emit=emit)
+    again = look(found.fleet, emit=emit, keys=False)
+    still = {(target.host, target.box.title) for target in targets(again)}
+    seconds = time.monotonic() - started
+    rows = [_outcome(target.host, target.box.title, again, run.hosts[target.host].trouble, seconds,
+                     gone=(target.host, target.box.title) not in still) for target in going]
+    return rows + [_outcome(name, "", again, run.hosts[name].trouble, seconds, gone=True) for name in whole_hosts]
+
+
+def _outcome(host: str, title: str, again: Look, trouble: Trouble | None, seconds: float, *, gone: bool) -> Outcome:
+    unseen = dict(again.plan.unreachable).get(host)
+    if unseen:
+        return Outcome(host, title, "unreachable", seconds, unseen)
+    if trouble or not gone:
+        left = Trouble(f"{title} is still there", where=f"host {host}", try_="the same command again")
+        return Outcome(host, title, "failed", seconds, trouble or left)
+    return Outcome(host, title, "changed", seconds)
+
+
+def _spec(found: Look, host: str, going: Sequence[Target], *, whole: bool) -> Spec:
+    """The spec of those that stay, without secrets (the keys that are there stay), and what to remove."""
+    own = [target.box for target in going if target.host == host]
+    containers = found.seen[host].data["containers"]
+    stay = [box for box in found.placement.on(found.fleet, host) if box not in own and containers.get(box.container)]
+    people = {box.user: box.uid for box in own if box.user not in {other.user for other in stay}}
+    users = [{"name": name, "uid": uid, "gecos": gecos(found.fleet.name)} for name, uid in people.items()]
+    return {
+        **host_spec(found.fleet, host, stay, image_cache()),
+        "secrets": [],
+        "parts": ["model_gateway"],
+        "remove": {"host": whole, "sandboxes": [{"id": b.id, "container": b.container} for b in own], "users": users},
+    }
+
+
+def _has_folder(data: Mapping[str, object], box: Sandbox) -> bool:
+    paths = data["paths"]
+    return bool(isinstance(paths, Mapping) and paths.get(str(box.root / "workspace")))
+
+
+def _left(found: Look, host: str) -> list[Sandbox]:
+    """Sandboxes that have a container of this fleet and are no longer in its inventory."""
+    known = {box.title for box in found.fleet.sandboxes}
+    titles = [str(seen["spec"]["labels"].get("io.pifleet.sandbox", "")) for seen in
+              found.seen[host].data["containers"].values()
+              if seen and seen["spec"]["labels"].get("io.pifleet.fleet") == found.fleet.name]
+    return [_gone(title) for title in titles if title not in known and title.count("/") == 1]
+
+
+def _gone(title: str) -> Sandbox:
+    """A sandbox that the inventory no longer knows, as far as its title tells."""
+    developer, _, name = title.partition("/")
+    return Sandbox(developer, name, DOCKER, "", Limits())

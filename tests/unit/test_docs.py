@@ -1,0 +1,52 @@
+"""What the documentation shows exists and is current."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+from pifleet.cli import VERBS, main
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_the_command_line_is_what_help_says_today():
+    written = runpy.run_path(str(ROOT / "scripts" / "docs"))["text"]()
+
+    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == written, "run scripts/docs"
+
+
+def test_the_readme_names_every_verb_and_no_other():
+    table = re.findall(r"^\| (`.*?) \|", README, re.MULTILINE)
+
+    named = {word.split()[0] for row in table for word in re.findall(r"`([^`]+)`", row)}
+    assert named == set(VERBS)
+
+
+def test_every_command_line_of_the_readme_parses():
+    shown = re.findall(r"^pifleet (.+?)(?:\s+#.*)?$", README, re.MULTILINE)
+
+    assert shown
+    for line in shown:
+        verb, *rest = re.findall(r'"[^"]*"|\S+', line)
+        command = main.get_command(None, verb)
+        command.make_context(verb, list(rest))
+
+
+def test_the_readme_is_one_page_with_two_commands_to_start():
+    blocks = re.findall(r"```sh\n(.*?)\n```", README.split("## Use it")[0], re.DOTALL)
+
+    assert blocks == ["scripts/demo", "scripts/test"]
+    assert len(README.splitlines()) <= 75
+
+
+@pytest.mark.parametrize("script", sorted(set(re.findall(r"scripts/\w+", README))))
+def test_every_script_of_the_readme_can_be_started(script):
+    assert (ROOT / script).stat().st_mode & 0o111
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\((?!http)([^)]+)\)", README))
+def test_every_link_inside_the_project_leads_somewhere(target):
+    assert (ROOT / target).exists()
