@@ -40,6 +40,7 @@ Username*) echo git ;;
 *) cat /proc/self/fd/%d ;;
 esac
 """
+CHATTER = ("Cloning into", "Please make sure", "and the repository exists", "hint:", "Warning: Permanently", "@")
 CONFIG = """[safe]
 \tdirectory = *
 [core]
@@ -216,9 +217,8 @@ class Clone:
         """The lines in which git says why, without the credential, whatever the server sent back."""
         for secret in (self.asked["token"], self.asked["ssh_key"]):
             text = text.replace(secret, "********") if secret else text
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:")) or "denied" in line]
-        return "git: %s" % "; ".join((told or lines or ["it gave no reason"])[:6])
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(CHATTER)]
+        return "git: %s" % "; ".join(lines[:6] or ["it gave no reason"])
 
 
 def present(sandbox, name):

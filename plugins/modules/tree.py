@@ -2,6 +2,8 @@
 """Owns folders and files with known content on a host, many in one call, without ever following a link.
 It must not know what they are for."""
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pifleet.fleet.plugins.module_utils import paths
 
@@ -25,6 +27,9 @@ options:
     description: Like O(files); content and difference are never shown.
     type: list
     elements: dict
+  only:
+    description: A folder from which every file is removed that is not among O(files) and O(secrets).
+    type: str
 """
 
 
@@ -65,12 +70,29 @@ class Tree:
         if not self.check:
             paths.write_file(entry["path"], content, int(entry["mode"], 8), in_place=bool(entry.get("in_place")))
 
+    def clear(self, folder, wanted):
+        """Remove every file of a folder that has no business there."""
+        try:
+            held = paths.open_dir(folder)
+        except FileNotFoundError:
+            return
+        try:
+            for name in os.listdir(held):
+                path = os.path.join(folder, name)
+                if path not in wanted:
+                    self.note(path, {"type": "file"}, {"type": "missing"})
+                    if not self.check:
+                        os.unlink(name, dir_fd=held)
+        finally:
+            os.close(held)
+
 
 def main():
     lists = {"type": "list", "elements": "dict", "default": []}
     secret = {"path": {"required": True}, "mode": {"required": True}, "content": {"required": True, "no_log": True}}
     module = AnsibleModule(
-        {"dirs": lists, "files": lists, "secrets": {**lists, "options": secret}}, supports_check_mode=True
+        {"dirs": lists, "files": lists, "secrets": {**lists, "options": secret}, "only": {"type": "str"}},
+        supports_check_mode=True,
     )
     tree = Tree(module.check_mode)
     try:
@@ -80,6 +102,8 @@ def main():
             tree.file(entry)
         for entry in module.params["secrets"]:
             tree.file(entry, show=False)
+        if module.params["only"]:
+            tree.clear(module.params["only"], {e["path"] for e in module.params["files"] + module.params["secrets"]})
     except (OSError, paths.PathError) as error:
         module.fail_json(msg=str(error), changed=bool(tree.changed), paths=tree.changed)
     module.exit_json(changed=bool(tree.changed), paths=tree.changed, diff=tree.diff)
