@@ -21,10 +21,6 @@ options:
     type: list
     elements: dict
     required: true
-  folder:
-    description: Where they lie; every other file in it is removed.
-    type: str
-    required: true
 """
 
 # Characters with a meaning inside a quoted word of nginx's configuration.
@@ -32,18 +28,19 @@ UNSAFE = frozenset('"\\$')
 
 
 class ActionModule(ActionBase):
-    _VALID_ARGS = frozenset(("files", "folder"))
+    _VALID_ARGS = frozenset(("files",))
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
+        if not self._task.args["files"]:
+            return {**result, "changed": False}
         secret_values.require_pipelining(self)
         secrets = [
             {"path": entry["path"], "mode": entry["mode"], "content": _content(entry, task_vars)}
             for entry in self._task.args["files"]
         ]
-        arguments = {"secrets": secrets, "only": self._task.args["folder"]}
-        return {**result, **self._execute_module("pifleet.fleet.tree", arguments, task_vars=task_vars)}
+        return {**result, **self._execute_module("pifleet.fleet.tree", {"secrets": secrets}, task_vars=task_vars)}
 
 
 def _content(entry: dict[str, str], task_vars: Any) -> str:

@@ -28,8 +28,8 @@ options:
     type: list
     elements: dict
   only:
-    description: A folder from which every file is removed that is not among O(files) and O(secrets).
-    type: str
+    description: A folder, O(only.folder), from which every file is removed that is not among O(only.files).
+    type: dict
 """
 
 
@@ -91,7 +91,7 @@ def main():
     lists = {"type": "list", "elements": "dict", "default": []}
     secret = {"path": {"required": True}, "mode": {"required": True}, "content": {"required": True, "no_log": True}}
     module = AnsibleModule(
-        {"dirs": lists, "files": lists, "secrets": {**lists, "options": secret}, "only": {"type": "str"}},
+        {"dirs": lists, "files": lists, "secrets": {**lists, "options": secret}, "only": {"type": "dict"}},
         supports_check_mode=True,
     )
     tree = Tree(module.check_mode)
@@ -103,7 +103,7 @@ def main():
         for entry in module.params["secrets"]:
             tree.file(entry, show=False)
         if module.params["only"]:
-            tree.clear(module.params["only"], {e["path"] for e in module.params["files"] + module.params["secrets"]})
+            tree.clear(module.params["only"]["folder"], module.params["only"]["files"])
     except (OSError, paths.PathError) as error:
         module.fail_json(msg=str(error), changed=bool(tree.changed), paths=tree.changed)
     module.exit_json(changed=bool(tree.changed), paths=tree.changed, diff=tree.diff)

@@ -202,9 +202,10 @@ def test_an_unknown_git_host_key_stops_the_clone_and_nothing_else(farm: Farm) ->
 
 
 # One row a damage: the part that plan names for it, what is done as root, and the tasks that must repair it, no others.
-KEYS = "Have the models' keys, and no others"
+KEYS = "Have the models' keys"
 CONTAINERS, GATEWAY = "Have the containers", "Keep the services running"
-FILES, FOLDERS = "Have the gateway's programs and configuration", "Have the folders of host and sandboxes"
+FILES = "Have the gateway's programs and configuration, and no key that it does not need"
+FOLDERS = "Have the folders of host and sandboxes"
 CONF, SOCKET = "/etc/pifleet/gateway/nginx.conf", f"{SANDBOX}/net/model.sock"
 DAMAGES = {
     "container removed": ("sandbox_docker", "docker rm -f pi-ana-main", [CONTAINERS]),
