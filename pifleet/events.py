@@ -7,14 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["working", "detail", "ok", "changed", "failed", "skipped", "unreachable"]
+State = Literal["working", "note", "detail", "ok", "changed", "failed", "skipped", "unreachable"]
 
 
 @dataclass(frozen=True)
 class Event:
     """One line of work. "working" opens or updates the line of `host` and `sandbox` in `stage`; any result closes it.
 
-    "detail" is said once beside the line and only to users who asked for more (-v). An empty `host` is the controller.
+    "note" is said once beside the line, "detail" too but only to users who asked for more (-v). An empty `host` is the
+    controller.
     """
 
     stage: str

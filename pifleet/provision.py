@@ -37,7 +37,7 @@ def apply(found: Look, emit: Emit = silent, *, interrupt: bool = False, keep_run
             run = converge(free, found.fleet.hosts, secrets, emit=emit, keep=keep_run)
             runs |= run.hosts
             if run.kept:
-                emit(Event("hosts", text=f"the run is kept in {run.kept}", state="detail"))
+                emit(Event("hosts", text=f"the run is kept in {run.kept}", state="note"))
         emit(Event("look again"))
         again = look(found.fleet, found.selection)
     return _outcomes(found, again, runs, left_out)

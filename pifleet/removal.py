@@ -12,6 +12,7 @@ from pifleet.desired import Spec, host_spec
 from pifleet.errors import Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import DOCKER, Limits, Sandbox, gecos
+from pifleet.lock import locked
 from pifleet.look import Look, image_cache, look
 from pifleet.report import Outcome
 
@@ -48,13 +49,16 @@ def remove(
     started = time.monotonic()
     names = dict.fromkeys([*whole_hosts, *(target.host for target in going)])
     specs = {name: _spec(found, name, going, whole=name in whole_hosts) for name in names}
-    run = converge(specs, found.fleet.hosts, {}, playbook="remove", emit=emit)
+    with locked({name: found.fleet.hosts[name] for name in specs}) as troubles:
+        free = {name: spec for name, spec in specs.items() if name not in troubles}
+        run = converge(free, found.fleet.hosts, {}, playbook="remove", emit=emit) if free else None
+        troubles |= {name: host.trouble for name, host in run.hosts.items() if host.trouble} if run else {}
     again = look(found.fleet, emit=emit, keys=False)
     still = {(target.host, target.box.title) for target in targets(again)}
     seconds = time.monotonic() - started
-    rows = [_outcome(target.host, target.box.title, again, run.hosts[target.host].trouble, seconds,
+    rows = [_outcome(target.host, target.box.title, again, troubles.get(target.host), seconds,
                      gone=(target.host, target.box.title) not in still) for target in going]
-    return rows + [_outcome(name, "", again, run.hosts[name].trouble, seconds, gone=True) for name in whole_hosts]
+    return rows + [_outcome(name, "", again, troubles.get(name), seconds, gone=True) for name in whole_hosts]
 
 
 def _outcome(host: str, title: str, again: Look, trouble: Trouble | None, seconds: float, *, gone: bool) -> Outcome:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -14,7 +14,7 @@ from pifleet.errors import BadInput, SandboxFailed, Trouble
 from pifleet.events import silent
 from pifleet.fleet import Host, Sandbox
 from pifleet.operate import Act, Did, each, homes
-from pifleet.report import Outcome, Result, document, exit_code, merge_outcomes
+from pifleet.report import document, exit_code, merge_outcomes
 from pifleet.sandbox import Driver, driver_for
 
 T = TypeVar("T")
@@ -43,21 +43,20 @@ def each_of(
         return each(fleet, boxes, act, emit, stage=stage, selection=call.selection, at=at)
 
 
-def finish(call: Call, kind: str, done: Sequence[Did[Any]], result: Result = "changed") -> int:
-    """Show a row for each sandbox, each error once, and the document; returns the exit code."""
-    outcomes = [did.outcome(result) for did in done]
-    show(call, outcomes)
-    call.output.document(document(kind, outcomes=[outcome.as_json() for outcome in outcomes]))
-    return exit_code(outcomes)
+def finish(call: Call, kind: str, done: Sequence[Did[bool]]) -> int:
+    """Show a row for each sandbox (an act says whether it changed it), each error once, and the document.
 
-
-def show(call: Call, outcomes: Sequence[Outcome]) -> None:
+    Returns the exit code.
+    """
     from pifleet.cli.tables import outcome_row
 
+    outcomes = [did.outcome("changed" if did.value else "ok") for did in done]
     call.output.table([outcome_row(outcome, f"@ {outcome.host or '?'}") for outcome in outcomes])
     call.output.errors(merge_outcomes(outcomes))
     if not outcomes:
         call.output.say("no sandbox is selected")
+    call.output.document(document(kind, outcomes=[outcome.as_json() for outcome in outcomes]))
+    return exit_code(outcomes)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pifleet.cli.call import near
 from pifleet.errors import Trouble
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Act, Did, Say
@@ -66,7 +67,8 @@ def not_home(one: Pull) -> Trouble | None:
 
 
 def _row(one: Pull) -> Row:
-    where = one.path if one.result in ("new", "partial") else f"generation {one.generation}" if one.generation else ""
+    known = f"generation {one.generation}" if one.generation else ""
+    where = near(one.path) if one.result in ("new", "partial") else known
     repos = ", ".join(f"{repo.name} {repo.head[:8] or 'no commit'}" for repo in one.repos)
     text = "; ".join(filter(None, (where, repos)))
     took = f"{size(one.bytes)}, {seconds(one.seconds)}"

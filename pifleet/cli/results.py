@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pifleet.cli.call import Call, verb
+from pifleet.cli.call import Call, near, verb
 
 if TYPE_CHECKING:
     from pifleet.output import Row
@@ -42,7 +42,8 @@ def _row(made: Generation) -> Row:
 
     repos = ", ".join(f"{repo.name} {repo.head[:8] or 'no commit'}" for repo in made.repos) or "no repository"
     state = mark("complete" if made.complete else "partial")
-    return Row((state, f"{made.sandbox} {made.number}", made.created, repos, made.path or "only in the store"))
+    when = f"{made.created[:10]} {made.created[11:16]} UTC"
+    return Row((state, f"{made.sandbox} {made.number}", when, repos, near(made.path) if made.path else "in the store"))
 
 
 command.add_command(list_command)

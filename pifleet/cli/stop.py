@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from pifleet.cli.act import all_option, each_of, finish, meant, some
 from pifleet.cli.call import Call, verb
+from pifleet.fleet import Sandbox
+from pifleet.operate import Say
+from pifleet.sandbox import Driver
 
 
 @verb()
@@ -13,4 +16,11 @@ from pifleet.cli.call import Call, verb
 def command(call: Call, names: tuple[str, ...], everyone: bool) -> int:
     """Stop sandboxes; their work stays."""
     boxes = meant(call, names, everyone=everyone)
-    return finish(call, "stop", each_of(call, boxes, lambda driver, box, _: driver.stop(box), stage="stop"))
+    return finish(call, "stop", each_of(call, boxes, _stop, stage="stop"))
+
+
+def _stop(driver: Driver, box: Sandbox, _: Say) -> bool:
+    """Whether there was something to stop. Raises SandboxFailed, HostFailed."""
+    before = driver.state(box)
+    driver.stop(box)
+    return before != "stopped"

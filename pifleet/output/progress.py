@@ -50,8 +50,8 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         with self._lock:
-            if event.state == "detail":
-                if self._verbose:
+            if event.state in ("note", "detail"):
+                if self._verbose or event.state == "note":
                     self._say(event, 0.0)
                 return
             key = (event.stage, event.host, event.sandbox)
@@ -77,7 +77,7 @@ class Progress:
         state = mark(event.state)
         words = ["..." if event.state == "working" else symbol_for(self._console.encoding, state.symbol)]
         words += [shown(word) for word in (event.stage, event.sandbox or event.host) if word]
-        words += [state.word] if event.state not in ("working", "detail") else []
+        words += [state.word] if event.state not in ("working", "note", "detail") else []
         words += [shown(event.text)] if event.text else []
         words += [seconds(elapsed)] if elapsed >= 1 else []
         self._console.print(Text("  ".join(words)), soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +73,11 @@ def misshapen(sandbox: Sandbox) -> SandboxFailed:
 
 
 def _send(stream: Stream, body: Iterable[bytes]) -> None:
-    for chunk in body:
-        stream.send(chunk)
-    stream.end()
+    # A program that stopped reading has said why.
+    with suppress(BrokenPipeError):
+        for chunk in body:
+            stream.send(chunk)
+        stream.end()
 
 
 def _lines(stream: Stream, sandbox: Sandbox, silence: float) -> Iterator[bytes]:

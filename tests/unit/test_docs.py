@@ -26,13 +26,13 @@ def test_the_readme_names_every_verb_and_no_other():
 
 
 def test_every_command_line_of_the_readme_parses():
-    shown = re.findall(r"^pifleet (.+?)(?:\s+#.*)?$", README, re.MULTILINE)
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL))
+    shown = re.findall(r"^pifleet (.+?)(?:\s+#.*)?$", blocks, re.MULTILINE)
 
     assert shown
     for line in shown:
         verb, *rest = re.findall(r'"[^"]*"|\S+', line)
-        command = main.get_command(None, verb)
-        command.make_context(verb, list(rest))
+        main.get_command(None, verb).make_context(verb, [word.strip('"') for word in rest])
 
 
 def test_the_readme_is_one_page_with_two_commands_to_start():

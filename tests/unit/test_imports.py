@@ -15,7 +15,7 @@ JOURNEY = (
     {"errors", "events", "phrases", "wording", "secret", "stream", "content", "report"},
     {"fleet", "render"},
     {"ansiblecore", "rules", "schema", "shape", "yamlcheck", "hostvars", "inventory", "validate", "starter"},
-    {"connection", "observe", "desired", "plan", "place"},
+    {"connection", "lock", "observe", "desired", "plan", "place"},
     {"look", "converge"},
     {"provision", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify", "removal"},
     {"output"},
