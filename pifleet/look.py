@@ -16,7 +16,7 @@ from pifleet.errors import Mistakes, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.observe import Observed, observe
-from pifleet.place import Placement, may_be_on, place
+from pifleet.place import Placement, Trace, may_be_on, place
 from pifleet.plan import Plan, Step, compare_host
 from pifleet.secret import Secret, SecretUnavailable
 
@@ -66,12 +66,11 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
 
     asked = {name: spec(name, may_be_on(fleet, name)) for name in hosts}
     answers = observe(asked, hosts, on_event=emit, nonce=nonce)
-    seen = {name: answer for name, answer in answers.items() if isinstance(answer, Observed)}
-    silent_hosts = tuple(
-        (name, answer) for name, answer in answers.items() if isinstance(answer, Trouble) and selection.has_host(name)
-    )
+    troubles = {name: _trouble(answer) for name, answer in answers.items()}
+    seen = {name: answer for name, answer in answers.items() if isinstance(answer, Observed) and not troubles[name]}
+    silent_hosts = tuple((name, why) for name, why in troubles.items() if why and selection.has_host(name))
     placement = place(
-        fleet, {name: _titles(fleet, answer) for name, answer in seen.items()},
+        fleet, {name: _found(fleet, answer) for name, answer in seen.items()},
         {name: int(answer.data["memory"]) for name, answer in seen.items()},
     )
     specs = {name: spec(name, placement.on(fleet, name)) for name in seen}
@@ -120,14 +119,27 @@ def _complete(spec: Spec, secrets: Mapping[str, Secret], nonce: str) -> Spec:
     return spec
 
 
-def _titles(fleet: Fleet, answer: Observed) -> list[str]:
-    """The sandboxes of this fleet that are on a host: by their container, or by their folder where no engine tells."""
-    containers, paths = answer.data["containers"], answer.data["paths"]
-    blind = not answer.data["engine"]["answers"]
-    return [
-        box.title for box in fleet.sandboxes
-        if containers.get(box.container) or (blind and paths.get(str(box.root)))
-    ]
+def _trouble(answer: Observed | Trouble) -> Trouble | None:
+    """Why a host is left alone: it could not be looked at, or somebody else's things are in our way there."""
+    if isinstance(answer, Trouble):
+        return answer
+    if not answer.data["foreign"]:
+        return None
+    return Trouble(
+        f"{answer.host} has things that are not this fleet's in our way", saw="; ".join(answer.data["foreign"]),
+        where=f"host {answer.host}", try_="rename the developer, or take the host out of its pifleet groups",
+    )
+
+
+def _found(fleet: Fleet, answer: Observed) -> dict[str, Trace]:
+    """The sandboxes of this fleet that are on a host, by what there is of them."""
+    found: dict[str, Trace] = {}
+    for box in fleet.sandboxes:
+        if answer.data["containers"].get(box.container):
+            found[box.title] = "container"
+        elif answer.data["paths"].get(str(box.root)):
+            found[box.title] = "folder"
+    return found
 
 
 def _selected(step: Step, selection: Selection, wanted: set[str]) -> bool:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pifleet.errors import Trouble
 from pifleet.fleet import Fleet, Sandbox
+
+Trace = Literal["container", "folder"]
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,18 @@ def may_be_on(fleet: Fleet, host: str) -> tuple[Sandbox, ...]:
     return tuple(box for box in fleet.sandboxes if host in candidates(fleet, box) or host in _offers(fleet, box))
 
 
-def place(fleet: Fleet, seen: Mapping[str, Sequence[str]], memory: Mapping[str, int]) -> Placement:
-    """Decide for every sandbox. `seen` gives for each host that answered the titles found on it, `memory` its bytes.
+def place(fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping[str, int]) -> Placement:
+    """Decide for every sandbox. `seen` gives for each host that answered what it has, by title; `memory` its bytes.
 
-    A sandbox that is seen nowhere is placed only when every host that may hold it answered: otherwise a second one
-    could be made beside the first.
+    A sandbox lives where its container is, or where its folder is when no host has its container. One that is seen
+    nowhere is placed only when every host that may hold it answered: otherwise a second one could be made beside the
+    first.
     """
     host_of: dict[str, str] = {}
     troubles: dict[str, Trouble] = {}
     homeless: list[Sandbox] = []
     for box in fleet.sandboxes:
-        where = [host for host in _offers(fleet, box) if box.title in seen.get(host, ())]
+        where = _traces(fleet, box, seen, "container") or _traces(fleet, box, seen, "folder")
         if box.host:
             if where and box.host not in where:
                 troubles[box.title] = _pinned_elsewhere(box, where[0])
@@ -70,6 +74,10 @@ def place(fleet: Fleet, seen: Mapping[str, Sequence[str]], memory: Mapping[str, 
 
 def _offers(fleet: Fleet, box: Sandbox) -> tuple[str, ...]:
     return fleet.hosts_offering(box.pattern)
+
+
+def _traces(fleet: Fleet, box: Sandbox, seen: Mapping[str, Mapping[str, Trace]], trace: Trace) -> list[str]:
+    return [host for host in _offers(fleet, box) if seen.get(host, {}).get(box.title) == trace]
 
 
 def _may_be_held(box: Sandbox, silent: Sequence[str]) -> Trouble:

@@ -40,7 +40,6 @@ def host_spec(fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache
         "packages": [
             # Debian 12's engine brings its client along; newer ones have it in a package of its own.
             {"name": "docker-cli", "command": "docker", "part": "docker"},
-            {"name": "docker-cli", "command": "docker", "part": "docker"},
             {"name": "git", "command": "git", "part": "developers"},
             {"name": "openssh-client", "command": "ssh-agent", "part": "developers"},
             {"name": "ca-certificates", "command": "update-ca-certificates", "part": "developers"},

@@ -38,11 +38,12 @@ class FirstRun:
 
 @pytest.fixture(scope="session")
 def bare_lab() -> Iterator[tuple[Lab, str]]:
-    """Two hosts as bare as they come, whose sudo asks for a password. Gone afterwards: they hold poison."""
+    """Two bare hosts whose sudo asks for a password, one with a disk of its own. Gone afterwards: they hold poison."""
     password = f"poison-{uuid.uuid4().hex}"
     lab = Lab("job")
     lab.down()
-    yield started("job", *HOSTS, sudo_password=password), password
+    started("job", HOSTS[0], sudo_password=password)
+    yield started("job", HOSTS[1], data="4G", sudo_password=password), password
     lab.down()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -12,10 +12,10 @@ from tests.lab.hosts import Host
 
 @pytest.fixture
 def something_to_do(provisioned: Farm) -> Farm:
-    """Both hosts have a container missing."""
-    for title in ("bo/main", "ana/main"):
-        provisioned.docker(provisioned.home_of(title), "rm", "-f", f"pi-{title.replace('/', '-')}")
-    assert provisioned.home_of("cy/review") == "farm-1"
+    """Each host has a container missing."""
+    for host in provisioned.lab.hosts():
+        name = provisioned.docker(host, "ps", "--format", "{{.Names}}").split()[0]
+        provisioned.docker(host, "rm", "-f", name)
     return provisioned
 
 
@@ -24,37 +24,36 @@ def rows(done: Done) -> dict[str, str]:
 
 
 TROUBLES: list[tuple[str, Callable[[Host], object], Callable[[Host], object], str]] = [
-    ("switched off", Host.stop, Host.start, "farm-2"),
-    ("hanging after it accepted the connection", Host.pause, Host.unpause, "farm-2"),
-    ("unplugged without a word", Host.cut, Host.heal, "farm-2"),
+    ("switched off", Host.stop, Host.start, "unreachable"),
+    ("hanging after it accepted the connection", Host.pause, Host.unpause, "unreachable"),
+    ("unplugged without a word", Host.cut, Host.heal, "unreachable"),
+    ("with a full disk", Host.fill, Host.unfill, "failed"),
 ]
+TROUBLED = "farm-2"
 
 
-@pytest.fixture(params=TROUBLES, ids=[row[0] for row in TROUBLES])
-def trouble(request: pytest.FixtureRequest, something_to_do: Farm) -> Iterator[tuple[Farm, str]]:
-    _, begin, end, name = request.param
-    host = something_to_do.lab.host(name)
+@pytest.mark.parametrize(("begin", "end", "result"), [row[1:] for row in TROUBLES], ids=[row[0] for row in TROUBLES])
+def test_the_other_host_finishes_and_the_same_command_finishes_the_rest(
+    something_to_do: Farm, begin: Callable[[Host], object], end: Callable[[Host], object], result: str
+) -> None:
+    farm, host = something_to_do, something_to_do.lab.host(TROUBLED)
     begin(host)
     try:
-        yield something_to_do, name
+        during = farm.provision()
     finally:
         end(host)
+    [row] = [row for row in during.json["outcomes"] if row["host"] == TROUBLED and not row["sandbox"]]
+    rest = farm.provision()
 
-
-def test_the_other_host_finishes_and_one_row_says_what_to_do(trouble: tuple[Farm, str]) -> None:
-    farm, silent = trouble
-    done = farm.provision()
-    row = next(row for row in done.json["outcomes"] if row["host"] == silent and not row["sandbox"])
-
-    assert done.code == 1
-    assert row["result"] == "unreachable"
+    assert during.code == 1
+    assert row["result"] == result
     assert all(row["error"][part] for part in ("headline", "try"))
-    assert rows(done)["farm-1"] in ("ok", "changed")
-    assert farm.plan("--limit", "farm-1").json["steps"] == []
+    assert rows(during)["farm-1"] in ("ok", "changed")
+    assert {name for name, how in rows(during).items() if how not in ("ok", "changed")} <= on(farm, TROUBLED)
+    assert rest.code == 0, rest.out + rest.err
+    assert farm.plan().json["steps"] == []
 
 
-def test_the_same_command_finishes_the_rest_afterwards(provisioned: Farm) -> None:
-    done = provisioned.provision()
-
-    assert done.code == 0, done.out + done.err
-    assert provisioned.plan().json["steps"] == []
+def on(farm: Farm, host: str) -> set[str]:
+    """A host and the sandboxes that live on it."""
+    return {host} | {title for title in ("ana/main", "bo/main", "cy/kernel", "di/main") if farm.home_of(title) == host}
