@@ -17,8 +17,8 @@ class Refusal(Exception):
 
     @property
     def hostile(self) -> bool:
-        """False for what a broken connection, a missing tool or a full disk also explains."""
-        return not self.code.startswith(("proto.cut", "proto.exit", "timeout.", "capture.", "io."))
+        """False for what a broken connection, a missing tool, a full disk or a damaged store also explains."""
+        return not self.code.startswith(("proto.cut", "proto.exit", "timeout.", "capture.", "io.", "store."))
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Limits:
     section: int = SECTION
     record: int = 64 << 10
     records: int = 20_000
+    words: int = 32 << 20  # all records together
     units: int = 200
     path: int = 4096
     component: int = 255

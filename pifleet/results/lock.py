@@ -26,6 +26,13 @@ def held(path: Path) -> Iterator[None]:
             raise Refusal("busy", f"another pull of this sandbox is running: {who}") from None
         file.truncate(0)
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        file.write(f"{getpass.getuser()} on {socket.gethostname()}, process {os.getpid()}, since {since}")
+        file.write(f"{_user()} on {socket.gethostname()}, process {os.getpid()}, since {since}")
         file.flush()
         yield
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

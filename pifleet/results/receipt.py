@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pifleet.results.capture.repository import WAIVED
 from pifleet.results.names import shown
 from pifleet.results.outcome import Item, RepoResult
 from pifleet.results.reception import Unit
-from pifleet.results.records import WAIVED
 from pifleet.results.writer import Kept
 
 SCHEMA = "pifleet.receipt/1"

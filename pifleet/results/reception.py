@@ -44,7 +44,12 @@ class Unit:
 
     @property
     def ids(self) -> set[str]:
-        return {*self.commits.values(), *self.refs.values(), *filter(None, [self.facts["head"]])}
+        return {*self.certain, *self.refs.values()}
+
+    @property
+    def certain(self) -> set[str]:
+        """Those that must be commits, apart from branches."""
+        return {*self.commits.values(), *self.facts["stashes"], *filter(None, [self.facts["head"]])}
 
     def as_json(self) -> dict[str, Any]:
         notes = [{"path": os.fsdecode(path), "reason": reason, "bytes": size} for path, reason, size in self.notes]
@@ -213,8 +218,8 @@ def verified(git: HomeGit, units: Iterable[Unit], objects: Objects) -> None:
     wanted: set[str] = set()
     for unit in units:
         found = git.sizes(unit.ids)
-        commits = {*unit.commits.values(), *filter(None, [unit.facts["head"]])}
-        commits |= {oid for name, oid in unit.refs.items() if name.startswith(("refs/heads/", "refs/stash"))}
+        branches = {oid for name, oid in unit.refs.items() if name.startswith(("refs/heads/", "refs/stash"))}
+        commits = unit.certain | branches
         bad = sorted(oid for oid in unit.ids if oid not in found or (oid in commits and found[oid][0] != "commit"))
         if bad:
             raise Refusal("git.connectivity", f"{shown(unit.path)} announced {bad[0]}, which did not arrive as such")

@@ -17,8 +17,7 @@ Name = Annotated[str, Field(max_length=4096, pattern=r"^[\x00-\xff]*\z")]  # one
 Text = Annotated[str, Field(max_length=1000)]
 Count = Annotated[int, Field(ge=0, le=1 << 62)]
 Kind = Literal["repo", "tree"]
-# Reasons for which something stayed behind, or came home without its name; the first three are no loss of work.
-WAIVED = ("waived", "empty", "ref.name")
+# Reasons for which something stayed behind, or came home without its name (those of WAIVED are no loss of work).
 Reason = Literal["waived", "empty", "ref.name", "ignored", "special", "changed", "capture.denied", "path.git",
                  "path.too_deep", "path.too_long", "limit.file", "ref.namespace", "worktree.outside", "git.broken",
                  "git.format", "git.shallow", "git.connectivity"]

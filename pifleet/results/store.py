@@ -112,7 +112,8 @@ class Store:
 
 def _names(unit: Unit) -> Mapping[str, str]:
     head = {"head": unit.facts["head"]} if unit.facts["head"] else {}
-    return unit.commits | head | {name.removeprefix("refs/"): oid for name, oid in unit.refs.items()}
+    stashes = {f"stashes/{at}": oid for at, oid in enumerate(unit.facts["stashes"])}
+    return unit.commits | head | stashes | {name.removeprefix("refs/"): oid for name, oid in unit.refs.items()}
 
 
 def _component(path: bytes) -> str:

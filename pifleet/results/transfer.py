@@ -67,7 +67,7 @@ class Transfer:
     def frames(self) -> Iterator[tuple[bytes, bytes]]:
         """(type, payload) of every frame before the end mark; that one and the silence after it are checked here."""
         self._magic()
-        count = 0
+        count = words = 0
         while True:
             head = self._exactly(5)
             kind, size = head[:1], struct.unpack(">I", head[1:])[0]
@@ -76,9 +76,10 @@ class Transfer:
             payload = self._exactly(size)
             if kind == b"Z":
                 break
-            count += kind != b"D"
-            if count > self._limits.records:
-                raise Refusal("limit.records", f"more than {self._limits.records} records")
+            if kind != b"D":
+                count, words = count + 1, words + size
+            if count > self._limits.records or words > self._limits.words:
+                raise Refusal("limit.records", f"{count} records of {words} bytes; that is more than is taken")
             self._digest.update(head + payload)
             yield kind, payload
         if records.end(payload, self._limits.record).sha256 != self._digest.hexdigest():

@@ -18,12 +18,12 @@ Leaf = tuple[bytes, int, str]  # path, mode, id
 
 
 class Objects:
-    """One long-running `git cat-file --batch`."""
+    """One long-running `git cat-file --batch-command`."""
 
     def __init__(self, git: HomeGit, limits: Limits) -> None:
         self._limits = limits
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by __exit__()
-        self._child = git.start("cat-file", "--batch", errors=self._errors)
+        self._child = git.start("cat-file", "--batch-command", errors=self._errors)
         self._measured: dict[str, tuple[int, int]] = {}
 
     def __enter__(self) -> Objects:
@@ -34,12 +34,15 @@ class Objects:
         self._child.communicate()
         self._errors.close()
 
-    def _ask(self, name: str, kind: str) -> tuple[str, int]:
-        """(id, size) of an object whose content must be read next."""
+    def _ask(self, name: str, kind: str, command: str = "contents") -> tuple[str, int]:
+        """(id, size) of an object; after "contents" its bytes must be read next."""
         assert self._child.stdin
         assert self._child.stdout
-        self._child.stdin.write(name.encode() + b"\n")
-        self._child.stdin.flush()
+        try:
+            self._child.stdin.write(f"{command} {name}\n".encode())
+            self._child.stdin.flush()
+        except BrokenPipeError:
+            raise Refusal("git.limit", "git ended before an object was read") from None
         facts = self._child.stdout.readline().decode().split()
         if len(facts) != 3 or facts[1] != kind:
             raise Refusal("git.connectivity", f"{name} is not a {kind} that is here")
@@ -56,10 +59,10 @@ class Objects:
         self._child.stdout.read(1)
 
     def blob(self, oid: str, limit: int) -> bytes | None:
-        """The bytes of a small blob; None where it is longer than `limit`."""
-        _, size = self._ask(oid, "blob")
-        data = b"".join(chunk for at, chunk in enumerate(self._content(size)) if at * _CHUNK <= limit)
-        return data if size <= limit else None
+        """The bytes of a small blob; None, and none of it read, where it is longer than `limit`."""
+        if self._ask(oid, "blob", "info")[1] > limit:
+            return None
+        return b"".join(self._content(self._ask(oid, "blob")[1]))
 
     def copy(self, oid: str, descriptor: int) -> None:
         _, size = self._ask(oid, "blob")

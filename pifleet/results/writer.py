@@ -42,6 +42,8 @@ class Plan:
         """The entries of one tree, below `folder`; what has a dangerous name or points out of the tree is kept back."""
         for path, mode, oid in leaves:
             target = (objects.blob(oid, _TARGET_BYTES) or b"") if mode == LINK_MODE else b""
+            if len(self._leaves) + len(self.kept) >= self._limits.files:
+                raise Refusal("limit.files", f"more than {self._limits.files} files")
             reason = path_problem(path, self._limits) or (link_problem(path, target) if mode == LINK_MODE else "")
             if reason:
                 self.kept.append(Kept(shown(folder + b"/" + path), reason))
@@ -57,8 +59,6 @@ class Plan:
             at = path.find(b"/", at + 1)
         if path in self._leaves or path in self._folders:
             raise Refusal("name.conflict", f"{shown(path)} is there twice", shown(path))
-        if len(self._leaves) >= self._limits.files:
-            raise Refusal("limit.files", f"more than {self._limits.files} files")
         self._leaves[path] = (mode, oid, target)
 
     def disarm(self) -> None:

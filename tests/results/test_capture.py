@@ -143,6 +143,14 @@ def nested(box: Box) -> None:
     (inner / "dirty.txt").write_text("dirty\n")
 
 
+def nested_and_ignored(box: Box) -> None:
+    nested(box)
+    (box.api / ".gitignore").write_text("vendor/\n/apart\n")
+    (box.api / "apart").mkdir()
+    git(box.api / "apart", "init", "-q")
+    box.commit("x", "x\n", box.api / "apart")
+
+
 def nested_empty(box: Box) -> None:
     (box.api / "empty").mkdir()
     git(box.api / "empty", "init", "-q")
@@ -181,8 +189,8 @@ def bare_repository(box: Box) -> None:
 
 SHAPES = [dirty, staged_then_changed, deleted, renamed, executable, setuid, link, non_utf8_name, odd_names, unborn,
           detached, mid_merge, mid_rebase, mid_cherry_pick, three_stashes, reset_away, intent_to_add,
-          stale_index_lock, ignored, packed_with_tags, nested, nested_empty, unexpected, linked_worktree, submodule,
-          borrowed_objects, bare_repository]
+          stale_index_lock, ignored, packed_with_tags, nested, nested_and_ignored, nested_empty, unexpected,
+          linked_worktree, submodule, borrowed_objects, bare_repository]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
@@ -274,6 +282,7 @@ def test_every_stash_is_kept(box: Box) -> None:
     ids = git(box.api, "rev-list", "-g", "refs/stash").decode().split()
     box.pull()
     assert [box.home_git("cat-file", "blob", f"{oid}:README.md") for oid in ids] == ["stash 2", "stash 1", "stash 0"]
+    assert [box.home_git("rev-parse", box.ref(f"stashes/{at}")) for at in range(3)] == ids
 
 
 def test_a_commit_that_was_reset_away_is_kept(box: Box) -> None:

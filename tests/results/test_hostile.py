@@ -164,6 +164,7 @@ CASES: dict[str, tuple[Callable[[Forge], bytes], str]] = {
     "announced-without-a-pack": (lambda f: f.answer(f.unit(f.tree(), snapshot=NOBODY, pack=b"")), "git.connectivity"),
     "blob-as-snapshot": (lambda f: f.answer(f.unit(f.tree(), snapshot=(b := f.blob()), pack=f.pack_of(b))),
                          "git.connectivity"),
+    "stash-not-sent": (lambda f: f.answer(f.unit(f.tree(), stashes=[NOBODY])), "git.connectivity"),
     "tree-as-branch": (lambda f: f.answer(f.unit(f.tree(), refs={"refs/heads/x": f.tree()})), "git.connectivity"),
     "bundle-instead-of-pack": (lambda f: f.answer(f.unit(f.tree(), pack=b"# v2 git bundle\n" * 9)), "git.fsck"),
     "pack-cut": (lambda f: f.answer(f.unit(f.tree(), pack=f.pack(f.commit(f.tree()))[:-5])), "git.fsck"),

@@ -20,7 +20,7 @@ from typing import Any
 
 from pifleet.results.capture.bench import Bench
 from pifleet.results.capture.framing import Answer, text_of
-from pifleet.results.capture.repository import Repository
+from pifleet.results.capture.repository import WAIVED, Repository
 from pifleet.results.capture.tool import Broken, Fatal, git
 from pifleet.results.capture.unit import DEPTH, Unit
 
@@ -88,10 +88,10 @@ class Capture:
 
     def _adopt_tracked(self, root: bytes, repository: Repository) -> None:
         """A tracked folder that looks like a bare repository (a test's data, say) is content of its tracker."""
-        tracked = {os.path.join(root, path[:at]) for _, _, (_, _, path) in repository.index
-                   for at in range(len(path)) if path[at : at + 1] == b"/"}
-        for folder in [folder for folder, (_, bare) in self._repositories.items() if bare and folder in tracked]:
-            del self._repositories[folder]
+        for folder in [folder for folder, (_, bare) in self._repositories.items() if bare]:
+            prefix = os.path.relpath(folder, root) + b"/"
+            if any(path.startswith(prefix) for _, _, (_, _, path) in repository.index):
+                del self._repositories[folder]
 
     def _send(self, kind: str, path: bytes, root: bytes, repository: Repository) -> None:
         bench = Bench(os.path.join(self._scratch, b"bench"), repository.objects)
@@ -107,11 +107,13 @@ class Capture:
 
     def _tell(self, kind: str, path: bytes, unit: Unit, repository: Repository, bench: Bench) -> None:
         made = bench.finish()
+        lost = [note for note in unit.notes if note[1] not in WAIVED]
+        listed = [*lost, *(note for note in unit.notes if note[1] in WAIVED)][:_NOTES]
         name = {"unit": kind, "path": text_of(path)}
         facts = {"head_ref": repository.head_ref, "head": repository.head, "stashes": repository.stashes[:_STASHES],
                  "operation_name": repository.operation, "files": unit.files, "bytes": unit.bytes,
-                 "more": max(0, len(unit.notes) - _NOTES)}
-        notes = [[text_of(where), reason, size] for where, reason, size in unit.notes[:_NOTES]]
+                 "more": max(0, len(lost) - _NOTES)}
+        notes = [[text_of(where), reason, size] for where, reason, size in listed]
         refs = sorted(repository.refs.items())
         trees = sorted((what, tree) for what, (_, tree) in made.items())
         whole = json.dumps([name, facts, notes, refs, sorted(repository.tips), trees], sort_keys=True)

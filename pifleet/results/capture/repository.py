@@ -12,6 +12,7 @@ from pifleet.results.capture.tool import Broken, git
 Entry = tuple[str, str, bytes]  # mode, object id, path
 Note = tuple[bytes, str, int]  # path, reason, bytes
 
+WAIVED = ("waived", "empty", "ref.name")  # reasons for which nothing is lost
 # What home stores by name; the commits of all other refs travel as unnamed tips.
 REF_NAME = re.compile(r"refs/(?:stash|(?:heads|tags|notes)(?:/(?![.-])[A-Za-z0-9._+@=-]+)+)")
 REF_LENGTH = 200
@@ -82,13 +83,21 @@ class Repository:
     def _read_lost(self, git_dir: bytes) -> None:
         """Stashes below the first, and what only a reflog remembers: the commits that lead to all others of those."""
         if "refs/stash" in self.refs:
-            self.stashes = git(git_dir, "rev-list", "-g", "refs/stash", may_fail=True).decode().split()
-        lines = git(git_dir, "rev-list", "--parents", "--reflog", "--not", "--all", may_fail=True).decode().splitlines()
+            self.stashes = self._asked(git_dir, "rev-list", "-g", "refs/stash").decode().split()
+        lines = self._asked(git_dir, "rev-list", "--parents", "--reflog", "--not", "--all").decode().splitlines()
         reached = {parent for line in lines for parent in line.split()[1:]}
         self.tips |= {line.split()[0] for line in lines} - reached | set(self.stashes)
 
+    def _asked(self, git_dir: bytes, *args: str) -> bytes:
+        """What a damaged log would not let git tell is missing from the capture, not the capture's end."""
+        try:
+            return git(git_dir, *args)
+        except Broken:
+            self.notes.append((f".git: {args[0]} {args[1]}".encode(), "git.connectivity", 0))
+            return b""
+
     def _read_worktrees(self, git_dir: bytes, workspace: bytes) -> None:
-        for field in git(git_dir, "worktree", "list", "--porcelain", "-z", may_fail=True).split(b"\0"):
+        for field in self._asked(git_dir, "worktree", "list", "--porcelain", "-z").split(b"\0"):
             key, _, value = field.partition(b" ")
             if key == b"HEAD" and value.strip(b"0"):
                 self.tips.add(value.decode())
@@ -119,8 +128,8 @@ class Repository:
         ids = set(re.findall(rb"\b[0-9a-f]{40}\b", b"\n".join(self.state_files.values())))
         known = git(git_dir, "cat-file", "--batch-check", data=b"\n".join([*sorted(ids), b""])) if ids else b""
         self.tips |= {line.split()[0].decode() for line in known.splitlines() if line.split()[1] == b"commit"}
-        for _, stage, (_, oid, path) in self.index:
-            if stage:
+        for _, stage, (mode, oid, path) in self.index:
+            if stage and mode != "160000":
                 self.state_files[b"stages/%d/" % stage + path] = git(git_dir, "cat-file", "blob", oid)
 
 

@@ -72,6 +72,8 @@ class Unit:
                 self._note(top, "waived")
                 continue
             full = os.path.join(self._root, top)
+            if full in self._apart:
+                continue
             folder = os.path.isdir(full) and not os.path.islink(full)
             inside = list(self._walk(full, top + b"/", ignored=True)) if folder else [(full, top)]
             weight = sum(os.lstat(path).st_size for path, _ in inside if os.path.lexists(path))
