@@ -6,6 +6,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import itertools
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, cast
@@ -70,6 +71,7 @@ class Pifleet(click.Group):
         except click.exceptions.Exit as stop:
             code = stop.exit_code
         except (click.Abort, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would only break the way out
             click.echo("interrupted", err=True)
             code = 130
         except Exception as error:

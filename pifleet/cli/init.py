@@ -17,7 +17,7 @@ def command(file: Path) -> None:
 
     To FILE (inventory.yml), never over an existing one, or to standard output when FILE is -.
     """
-    from pifleet.starter import TEXT
+    from pifleet.inventory.starter import TEXT
 
     if str(file) == "-":
         click.echo(TEXT, nl=False)

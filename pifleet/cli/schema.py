@@ -11,6 +11,6 @@ import click
 @click.command()
 def command() -> None:
     """Print the JSON Schema of inventories, for editors."""
-    from pifleet.schema import json_schema
+    from pifleet.inventory.schema import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))

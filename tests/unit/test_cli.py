@@ -231,7 +231,7 @@ def test_an_error_of_pifleet_itself_is_shown_as_one(run, monkeypatch):
     def broken():
         raise RuntimeError("the reason")
 
-    monkeypatch.setattr("pifleet.schema.json_schema", broken)
+    monkeypatch.setattr("pifleet.inventory.schema.json_schema", broken)
 
     result = run("schema")
 
@@ -244,6 +244,6 @@ def test_an_interrupt_exits_130(run, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pifleet.schema.json_schema", interrupted)
+    monkeypatch.setattr("pifleet.inventory.schema.json_schema", interrupted)
 
     assert run("schema").exit_code == 130

@@ -14,7 +14,7 @@ PACKAGE = Path(pifleet.__file__).parent
 JOURNEY = (
     {"errors", "events", "phrases", "wording", "secret", "stream", "content", "report"},
     {"fleet", "render"},
-    {"ansiblecore", "rules", "schema", "shape", "yamlcheck", "hostvars", "inventory", "validate", "starter"},
+    {"inventory"},
     {"connection", "lock", "observe", "desired", "plan", "place"},
     {"look", "converge"},
     {"provision", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify", "removal"},
@@ -23,10 +23,9 @@ JOURNEY = (
 )
 # Libraries that cost; each is imported inside the function that needs it, and by whom.
 HEAVY = {
-    "ansible": {"inventory", "ansiblecore"}, "ansible_runner": {"converge"},
+    "ansible": {"inventory"}, "ansible_runner": {"converge"},
     "fabric": {"connection"}, "paramiko": {"connection"},
-    "kubernetes": {"kube"}, "pydantic": {"rules", "schema", "shape", "validate", "results"},
-    "pydantic_core": {"rules", "shape"},
+    "kubernetes": {"kube"}, "pydantic": {"inventory", "results"}, "pydantic_core": {"inventory"},
     "jinja2": {"render"}, "zstandard": {"results"}, "yaml": None, "rich": {"output"}, "click": {"cli"},
 }
 # These may be imported at the top of their modules: whole modules stand behind a function's import.

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from pifleet.ansiblecore import plain
 from pifleet.content import root
 from pifleet.errors import BadInput
 from pifleet.fleet import Connection, Limits
 from pifleet.inventory import load, read
+from pifleet.inventory.ansiblecore import plain
+from pifleet.inventory.starter import TEXT
 from pifleet.secret import Secret, SecretSource
-from pifleet.starter import TEXT
 from tests.unit.inventories import ABSENT, GOOD, changed, fleet, written
 
 GIB = 1 << 30

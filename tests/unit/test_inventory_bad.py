@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pifleet import hostvars, rules
 from pifleet.errors import BadInput
 from pifleet.fleet import developer_uid
-from pifleet.inventory import load
+from pifleet.inventory import hostvars, load, rules
 from tests.unit.inventories import ABSENT, fleet, written
 
 NAME16 = "use lower-case letters, digits and hyphens, a letter first, at most 16 characters"

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from pifleet.content import root
-from pifleet.schema import HOST_VARIABLES, Variables, json_schema, model_at
-from pifleet.starter import TEXT
+from pifleet.inventory.schema import HOST_VARIABLES, Variables, json_schema, model_at
+from pifleet.inventory.starter import TEXT
 from tests.unit.inventories import GOOD
 
 SCHEMA = json_schema()

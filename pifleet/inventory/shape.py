@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pifleet.errors import Mistakes
-from pifleet.schema import HOST_VARIABLES, Variables, model_at
+from pifleet.inventory.schema import HOST_VARIABLES, Variables, model_at
 from pifleet.wording import choose, path, show
 
 HIDDEN = "a value that is not shown"

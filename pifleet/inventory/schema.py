@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pifleet import rules
-from pifleet.rules import refuse
+from pifleet.inventory import rules
+from pifleet.inventory.rules import refuse
 
 HOST_VARIABLES = (
     "pifleet_gateway_url", "pifleet_kube_context", "pifleet_namespace", "pifleet_openshell_driver",

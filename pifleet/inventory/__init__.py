@@ -6,13 +6,15 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pifleet import ansiblecore, content
-from pifleet.ansiblecore import LOCKED, YAML_SUFFIXES
+from pifleet import content
 from pifleet.errors import BadInput, Mistakes
+from pifleet.inventory import ansiblecore
+from pifleet.inventory.ansiblecore import LOCKED, YAML_SUFFIXES
+from pifleet.inventory.raw import RawInventory
 from pifleet.secret import Secret
 
 if TYPE_CHECKING:
@@ -21,30 +23,13 @@ if TYPE_CHECKING:
 FILE_LIMIT = 8 << 20
 
 
-@dataclass(frozen=True)
-class RawInventory:
-    """What Ansible made of the files: each host's own variables (`pifleet_*` and connection), rendered, in plain types.
-
-    `path` is the first file; `groups` are the pifleet groups with their hosts. Passwords are already `Secret`.
-    """
-
-    path: Path
-    hosts: Mapping[str, Mapping[str, Any]] = field(repr=False)
-    groups: Mapping[str, tuple[str, ...]]
-
-    def variables(self, name: str) -> Mapping[str, Any]:
-        """A variable that is a mapping, as written and wherever it is set; empty where it is something else."""
-        value: Any = next((variables[name] for variables in self.hosts.values() if name in variables), {})
-        return value if isinstance(value, Mapping) else {}
-
-
 def load(sources: Sequence[Path], *, become_password: Secret | None = None, **options: Sequence[str]) -> Fleet:
     """The fleet that the files describe; `options` as for `read`. Raises BadInput with everything that is wrong.
 
     `become_password` counts for hosts that have none of their own.
     """
     with _no_collections():
-        from pifleet.validate import fleet_from
+        from pifleet.inventory.validate import fleet_from
 
         fleet = fleet_from(read(sources, **options), become_password=become_password)
     return replace(fleet, image=replace(fleet.image, recipe=content.image_recipe()))
@@ -106,7 +91,7 @@ def _check_files(loader: Any, sources: Sequence[Path], extra_vars: Sequence[str]
     """Refuse, before anything is loaded, every YAML file that Ansible would load and that is unfit for it."""
     from ansible.errors import AnsibleError
 
-    from pifleet.yamlcheck import check
+    from pifleet.inventory.yamlcheck import check
 
     mistakes = Mistakes()
     named = [Path(option[1:]) for option in extra_vars if option.startswith("@")]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pifleet.errors import Mistakes
 from pifleet.fleet import Connection
-from pifleet.rules import Text
+from pifleet.inventory.rules import Text
 from pifleet.secret import Secret
 from pifleet.wording import nearest, path, show
 

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pifleet import fleet as valid
-from pifleet import rules, schema
 from pifleet.errors import Mistakes
 from pifleet.fleet import Fleet, Host, Image, Limits
-from pifleet.hostvars import connection
+from pifleet.inventory import rules, schema
+from pifleet.inventory.hostvars import connection
+from pifleet.inventory.shape import shape
 from pifleet.secret import Secret, SecretSource
-from pifleet.shape import shape
 from pifleet.wording import choose, listed, path, show
 
 if TYPE_CHECKING:
-    from pifleet.inventory import RawInventory
+    from pifleet.inventory.raw import RawInventory
 
 PATTERNS = tuple(valid.PATTERNS_OF_GROUP.values())
 LATER_PATTERNS = ("gondolin", "openshell", "pod")

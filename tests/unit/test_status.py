@@ -1,0 +1,122 @@
+"""What status says of a sandbox's work, asked by the real program inside."""
+
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pifleet.operate import side_by_side
+from pifleet.results import Generation, RepoResult
+from pifleet.sandbox.status_agent import main
+from pifleet.status import _unsaved
+
+
+def git(folder, *words):
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", folder, *words], check=True,
+                   capture_output=True)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    origin, folder = tmp_path / "origin", tmp_path / "workspace"
+    origin.mkdir()
+    git(origin, "init", "-q", "-b", "main")
+    (origin / "file").write_text("1\n")
+    git(origin, "add", ".")
+    git(origin, "commit", "-q", "-m", "one")
+    folder.mkdir()
+    git(tmp_path, "clone", "-q", str(origin), str(folder / "web"))
+    return folder
+
+
+@pytest.fixture
+def asked(workspace, tmp_path):
+    def ask():
+        return main({"workspace": str(workspace), "home": str(tmp_path), "sessions": str(tmp_path / "sessions"),
+                     "repos": ["web", "gone"]})
+
+    return ask
+
+
+class TestInside:
+    def test_a_fresh_clone_has_nothing_to_lose(self, asked):
+        web = asked()["repos"]["web"]
+
+        assert (web["branch"], web["dirty"], web["ahead"]) == ("main", False, False)
+        assert len(web["head"]) == 40
+
+    def test_a_missing_repository_is_null(self, asked):
+        assert asked()["repos"]["gone"] is None
+
+    @pytest.mark.parametrize("change", [
+        lambda web: (web / "new file").write_text("x"),
+        lambda web: (web / "file").write_text("2\n"),
+        lambda web: (web / "file").unlink(),
+    ])
+    def test_what_is_not_committed_is_dirty(self, asked, workspace, change):
+        change(workspace / "web")
+
+        web = asked()["repos"]["web"]
+
+        assert web["dirty"]
+        assert 0 <= web["age"] < 30
+
+    def test_commits_and_stashes_that_the_origin_does_not_have_are_ahead(self, asked, workspace):
+        (workspace / "web" / "file").write_text("2\n")
+        git(workspace / "web", "stash")
+
+        web = asked()["repos"]["web"]
+
+        assert (web["dirty"], web["ahead"]) == (False, True)
+
+    def test_looking_does_not_touch_the_repository(self, asked, workspace):
+        (workspace / "web" / "file").touch()
+        before = (workspace / "web" / ".git" / "index").stat()
+
+        asked()
+
+        assert (workspace / "web" / ".git" / "index").stat() == before
+
+    def test_disk_and_last_activity_are_counted(self, asked, tmp_path):
+        assert asked()["active"] is None
+
+        (tmp_path / "sessions").mkdir()
+        (tmp_path / "sessions" / "one.jsonl").write_text("{}\n")
+
+        assert 0 <= asked()["active"] < 30
+        assert asked()["disk"] > 0
+
+
+def pulled(minutes_ago, head):
+    created = (datetime.now(UTC) - timedelta(minutes=minutes_ago)).isoformat(timespec="seconds")
+    return Generation(1, created, True, "ana/main", (RepoResult("web", head, "s", 1),), (), "")
+
+
+@pytest.mark.parametrize(("said", "generation", "unsaved"), [
+    ({"dirty": False, "ahead": False}, None, False),
+    ({"dirty": True, "ahead": False, "age": 10}, None, True),
+    ({"dirty": True, "ahead": False, "age": 10}, pulled(5, "h"), True),
+    ({"dirty": True, "ahead": True, "age": 3600}, pulled(5, "h"), False),
+    ({"dirty": False, "ahead": True, "age": 3600}, pulled(5, "other"), True),
+    ({"dirty": True, "ahead": False, "age": "nonsense"}, pulled(5, "h"), True),
+])
+def test_work_is_saved_when_the_origin_or_the_last_pull_has_it(said, generation, unsaved):
+    assert _unsaved("web", "h", said, generation) is unsaved
+
+
+class TestSideBySide:
+    def test_answers_in_the_order_asked(self):
+        assert side_by_side([3, 1, 2], lambda number: number * 10, 2) == [30, 10, 20]
+
+    def test_what_one_raises_is_raised_after_all_have_ended(self):
+        seen = []
+
+        def work(number):
+            seen.append(number)
+            if number == 1:
+                raise ValueError("one")
+
+        with pytest.raises(ValueError, match="one"):
+            side_by_side([1, 2, 3], work, 1)
+
+        assert seen == [1, 2, 3]
