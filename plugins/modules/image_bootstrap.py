@@ -2,6 +2,7 @@
 """Owns making a small Debian file system as a tar, from the mirrors that this host's own apt is configured for.
 It must not know what the file system becomes."""
 
+import os
 import re
 import subprocess
 
@@ -12,8 +13,8 @@ module: image_bootstrap
 short_description: Bootstrap a Debian root file system with mmdebstrap
 description:
   - Always writes; meant for a file in a fresh folder.
-  - Acquire options of this host's apt (proxy, CA, validity of release files) hold for the bootstrap and do not stay in
-    the file system.
+  - Acquire options of this host's apt (proxy, CA, validity of release files) hold for the bootstrap.
+    They do not stay in the file system, nor does a password in the URI of a mirror.
 options:
   target: {description: "File to write, named .tar.", type: path, required: true}
   suite: {description: "Debian release.", type: str, required: true}
@@ -31,10 +32,6 @@ EXAMPLES = r"""
 - pifleet.fleet.image_bootstrap: {target: /var/lib/pifleet/build/x/rootfs.tar, suite: bookworm, packages: [git]}
 """
 
-RETURN = r"""
-mirrors: {description: What mmdebstrap was told to use., type: list, elements: str, returned: success}
-"""
-
 FORMAT = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
 TARGETS = ["apt-get", "indextargets", "--format", FORMAT, "Created-By: Packages"]
 SHOWN = 15
@@ -44,13 +41,18 @@ LEAVE_OUT = (
     "path-exclude=/usr/share/doc/*",
     "path-include=/usr/share/doc/*/copyright",
 )
-# mmdebstrap would keep the host's apt options, possibly a proxy with a password, in this file.
-FORGET_OPTIONS = 'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap'
+# The host's own trusted keys, and those of Debian for a host that is not Debian.
+KEYRINGS = ("/etc/apt/trusted.gpg.d", "/usr/share/keyrings/debian-archive-keyring.gpg")
+# mmdebstrap would keep the host's apt options and mirrors with their passwords.
+FORGET = (
+    'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',
+    'find "$1"/etc/apt -name "*.list" -exec sed -i "s#://[^/ ]*@#://#" {} +',
+)
 
 
 def apt_options(dump):
-    """The host's Acquire options, as mmdebstrap takes them, from the text of `apt-config dump`."""
-    lines = re.findall(r'^(Acquire::\S+ ".+");$', dump, re.MULTILINE)
+    """Lines for an apt.conf with the host's Acquire options, from the text of `apt-config dump`."""
+    lines = re.findall(r'^Acquire::\S+ ".+";$', dump, re.MULTILINE)
     return [line for line in lines if not line.startswith(("Acquire::IndexTargets", "Acquire::Changelogs"))]
 
 
@@ -68,15 +70,30 @@ def own_mirrors(targets, suite):
     return lines if any(release == suite for _, release in found) else []
 
 
-def argv(params, mirrors, options):
-    """The command line of mmdebstrap (mmdebstrap(1))."""
+def given_mirrors(mirror, date, suite):
+    """Lines for a sources.list from the operator's URI or lines."""
+    lines = mirror.replace("{date}", date).splitlines()
+    return [line if line.startswith("deb ") else "deb %s %s main" % (line, suite) for line in lines]
+
+
+def argv(params, options, mirrors):
+    """The command line of mmdebstrap (mmdebstrap(1)); without a sources.list in `mirrors` it takes its own default."""
     return [
         "mmdebstrap", "--variant=minbase", "--format=tar", "--include=" + ",".join(params["packages"]),
-        *("--aptopt=" + option for option in options),
+        "--aptopt=" + options,
+        *("--keyring=" + path for path in KEYRINGS if os.path.exists(path)),
         *("--dpkgopt=" + option for option in LEAVE_OUT),
-        "--customize-hook=" + FORGET_OPTIONS,
-        "--", params["suite"], params["target"], *mirrors,
+        *("--customize-hook=" + command for command in FORGET),
+        "--", params["suite"], params["target"], *([mirrors] if mirrors else []),
     ]  # fmt: skip
+
+
+def written(folder, name, lines):
+    """The path of a private file: options and mirrors may hold passwords and must not show in the process list."""
+    path = os.path.join(folder, name)
+    with open(path, "w") as file:
+        file.writelines(line + "\n" for line in lines)
+    return path
 
 
 def output(command):
@@ -96,14 +113,18 @@ def main():
     params = module.params
     if params["date"] and "{date}" not in params["mirror"]:
         module.fail_json(msg="A date needs a mirror that serves dates, with {date} in it; saw %r" % params["mirror"])
-    given = params["mirror"].replace("{date}", params["date"]).splitlines()
-    mirrors = given or own_mirrors(output(TARGETS), params["suite"])
-    command = argv(params, mirrors, apt_options(output(["apt-config", "dump"])))
+    mirrors = given_mirrors(params["mirror"], params["date"], params["suite"])
+    mirrors = mirrors or own_mirrors(output(TARGETS), params["suite"])
+    command = argv(
+        params,
+        written(module.tmpdir, "apt.conf", apt_options(output(["apt-config", "dump"]))),
+        written(module.tmpdir, "sources.list", mirrors) if mirrors else "",
+    )
     code, _, log = module.run_command(command, umask=0o022)
     if code:
         end = "\n".join(log.splitlines()[-SHOWN:])
         module.fail_json(msg="Debian %s was not bootstrapped (mmdebstrap exit %d):\n%s" % (params["suite"], code, end))
-    module.exit_json(changed=True, mirrors=mirrors)
+    module.exit_json(changed=True)
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class StandIn:
 
     def spoil(self, field: str, value: str) -> None:
         record = self.record.read_text()
-        self.record.write_text(re.sub(f"^# ({field}) .*$", rf"# \\1 {value}", record, flags=re.MULTILINE))
+        self.record.write_text(re.sub(f"^# ({field}) .*$", rf"# \g<1> {value}", record, flags=re.MULTILINE))
 
 
 def forget() -> None:
@@ -251,11 +251,11 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> str:
     return image.name
 
 
-def sandbox(image: str, *command: str) -> list[str]:
-    """A container as closed as a sandbox's, as a user whom the image does not know."""
+def sandbox(image: str, *command: str, how: str = "--rm") -> list[str]:
+    """A container as closed as a sandbox's, as nobody."""
     return [
-        "docker", "run", "--rm", "--network", "none", "--read-only", "--cap-drop", "ALL", "--user", "12345:12345",
-        "--security-opt", "no-new-privileges", "--tmpfs", "/tmp", "--tmpfs", "/home/pi:uid=12345",
+        "docker", "run", how, "--network", "none", "--read-only", "--cap-drop", "ALL", "--user", "65534:65534",
+        "--security-opt", "no-new-privileges", "--tmpfs", "/tmp", "--tmpfs", "/home/pi:uid=65534",
         "--env", "HOME=/home/pi", "--entrypoint", command[0], image, *command[1:],
     ]  # fmt: skip
 
@@ -292,17 +292,19 @@ def test_the_image_brings_nothing_of_the_builder(real: str) -> None:
 
 
 def test_the_keeper_is_process_1_and_ends_in_order(real: str) -> None:
-    argv = sandbox(real, "/usr/local/lib/pifleet/keeper")
-    name = run(*argv[:2], "--detach", *argv[2:]).stdout.strip()
+    name = run(*sandbox(real, "/usr/local/lib/pifleet/keeper", how="--detach")).stdout.strip()
+
+    def inside(script: str) -> str:
+        return run("docker", "exec", name, "timeout", "20", "sh", "-c", script).stdout
+
     try:
-        children = "sleep 0.2 & sleep 300 & exec 0<&-; readlink $HOME/.pi/agent/models.json"
-        linked = run("docker", "exec", name, "sh", "-c", children)
-        assert linked.stdout == "/opt/pifleet/etc/models.json\n"
-        status = "ls /proc | grep -c '^[0-9]'; cat /proc/[0-9]*/stat | grep -c ' Z ' || true"
-        run("docker", "exec", name, "sleep", "0.5")
-        assert run("docker", "exec", name, "sh", "-c", status).stdout.split()[1] == "0"
-        waiting = subprocess.Popen(["docker", "wait", name], stdout=subprocess.PIPE, text=True)
-        assert run("docker", "stop", "--time", "20", name).returncode == 0
-        assert waiting.communicate(timeout=20)[0] == "0\n"
+        link = "/home/pi/.pi/agent/models.json"
+        assert inside(f"until readlink {link}; do sleep 0.1; done") == "/opt/pifleet/etc/models.json\n"
+        orphans_left = "grep -l 'State:.Z' /proc/[0-9]*/status"
+        assert inside(f"(sleep 0.3 &) ; sleep 1; {orphans_left}") == ""
+        assert run("docker", "exec", "--detach", name, "sleep", "300").returncode == 0
+        assert run("docker", "stop", "--time", "30", name).returncode == 0
+        assert run("docker", "inspect", "--format", "{{.State.ExitCode}}", name).stdout == "0\n"
+        assert "keeper: ending" in run("docker", "logs", name).stdout
     finally:
         run("docker", "rm", "--force", name)

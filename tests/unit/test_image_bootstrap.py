@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,13 +22,13 @@ Dir::Cache "var/cache/apt";
 
 
 @pytest.fixture(scope="module")
-def module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+def module(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     sys.path.insert(0, str(content.root() / "plugins" / "modules"))
     try:
         import image_bootstrap
     finally:
         sys.path.pop(0)
-    yield image_bootstrap
+    return image_bootstrap
 
 
 def target(release: str, component: str = "main", origin: str = "Debian", host: str = "mirror.example") -> str:

@@ -109,7 +109,7 @@ def refused(keeper: Keeper) -> bool:
     """Whether a connection ends at once; the kernel makes that a reset if the question was already under way."""
     try:
         return ask(keeper, b"anybody there?") == b""
-    except ConnectionError:
+    except OSError:
         return True
 
 
