@@ -11,6 +11,7 @@ UNITS = "/etc/systemd/system"
 RUN = "/run/pifleet"
 LOGS = "/var/log/pifleet"
 KEEP = "/usr/local/lib/pifleet/keep"
+SECONDS_TO_START = 10
 SECONDS_TO_END = 20
 
 
@@ -125,6 +126,7 @@ class Keep:
         self.stop(service)
 
     def start(self, service):
+        self.stop(service)  # one that never got its process to run may be there
         for folder, mode in ((RUN, 0o755), (LOGS, 0o750)):
             os.makedirs(folder, mode=mode, exist_ok=True)
         with open(os.path.join(LOGS, service["name"] + ".log"), "ab") as log:
@@ -133,7 +135,8 @@ class Keep:
                 cwd="/", env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
                 start_new_session=True,
             )
-        _wait(lambda: self.observe(service)["running"], 10, "%s did not start; see %s" % (service["name"], log.name))
+        otherwise = "%s did not start; see %s" % (service["name"], log.name)
+        _wait(lambda: self.observe(service)["running"], SECONDS_TO_START, otherwise)
 
     def stop(self, service):
         keeper, child = self._pids(service)
@@ -143,7 +146,7 @@ class Keep:
         try:
             _wait(lambda: not _arguments(keeper), SECONDS_TO_END, "")
         except ServiceError:
-            for pid in (keeper, child):
+            for pid in filter(None, (keeper, child)):
                 os.kill(pid, signal.SIGKILL)
 
     def reload(self, service):
