@@ -10,7 +10,7 @@ import pytest
 
 from pifleet import content
 
-PARAMS = {"suite": "bookworm", "target": "/work/rootfs.tar", "packages": ["git", "less"]}
+PARAMS = {"suite": "bookworm", "target": "/build/rootfs.tar", "packages": ["git", "less"]}
 DUMP = """Acquire "";
 Acquire::http::Proxy "http://user:word@proxy.example:3128";
 Acquire::Check-Valid-Until "false";
@@ -63,7 +63,7 @@ def test_the_hosts_own_mirror_of_the_suite_is_used_with_updates_and_security(mod
 )
 def test_a_host_that_does_not_serve_the_suite_leaves_the_choice_to_mmdebstrap(module: ModuleType, targets: str) -> None:
     assert module.own_mirrors(targets, "bookworm") == []
-    assert module.argv(PARAMS, "/private/apt.conf", "")[-3:] == ["--", "bookworm", "/work/rootfs.tar"]
+    assert module.argv(PARAMS, "/private/apt.conf", "")[-3:] == ["--", "bookworm", "/build/rootfs.tar"]
 
 
 def test_a_host_without_package_lists_is_believed_about_its_sources(module: ModuleType) -> None:
@@ -88,6 +88,6 @@ def test_options_and_mirrors_reach_mmdebstrap_as_files(module: ModuleType, tmp_p
     options = module.written(str(tmp_path), "apt.conf", module.apt_options(DUMP))
     argv = module.argv(PARAMS, options, "/private/sources.list")
     assert f"--aptopt={tmp_path}/apt.conf" in argv
-    assert argv[-4:] == ["--", "bookworm", "/work/rootfs.tar", "/private/sources.list"]
+    assert argv[-4:] == ["--", "bookworm", "/build/rootfs.tar", "/private/sources.list"]
     assert "user:word" in Path(options).read_text()
     assert not any("user:word" in part for part in argv)
