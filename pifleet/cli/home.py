@@ -48,8 +48,6 @@ def show_pulls(output: Output, pulls: Sequence[Pull]) -> None:
             if len(items) > ITEMS_SHOWN:
                 output.say(f"  {one.sandbox}  {title}: {len(items) - ITEMS_SHOWN} more, see receipt.json")
     output.errors(merge(((one.sandbox,), one.trouble) for one in pulls if one.trouble))
-    if not pulls:
-        output.say("no sandbox is selected")
 
 
 def failed(pulls: Sequence[Pull]) -> bool:

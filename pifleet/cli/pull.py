@@ -19,5 +19,7 @@ def command(call: Call, names: tuple[str, ...]) -> int:
     """
     pulls = pulls_of(each_of(call, call.sandboxes(names), puller(call.fleet), stage="pull"))
     show_pulls(call.output, pulls)
+    if not pulls:
+        call.output.say("no sandbox is selected")
     call.output.document(document("pull", pulls=[one.as_json() for one in pulls]))
     return exit_code(failed=failed(pulls))

@@ -14,7 +14,7 @@ from pifleet.cli.ask import confirm
 from pifleet.cli.call import Call, verb
 from pifleet.cli.home import not_home, puller, pulls_of, show_pulls
 from pifleet.cli.tables import show_outcomes
-from pifleet.errors import BadInput, Mistakes, Trouble
+from pifleet.errors import BadInput, HostFailed, Mistakes, SandboxFailed, Trouble
 from pifleet.fleet import Sandbox
 from pifleet.look import Look, look
 from pifleet.operate import Act, Say
@@ -67,10 +67,9 @@ def _named(found: Look, names: Sequence[str]) -> list[Target]:
     titles = _titles(found, names)
     there = [target for target in targets(found) if target.box.title in titles]
     unseen = titles - {target.box.title for target in there}
-    for title in unseen:
-        trouble = found.placement.troubles.get(title)
-        if trouble:
-            raise BadInput(trouble.headline, saw=trouble.saw, try_=trouble.try_)
+    unplaced = [found.placement.troubles[title] for title in unseen if title in found.placement.troubles]
+    for trouble in (*dict(found.plan.unreachable).values(), *unplaced) if unplaced else ():
+        raise SandboxFailed(trouble.headline, saw=trouble.saw, where=trouble.where, try_=trouble.try_)
     return there
 
 
@@ -97,7 +96,7 @@ def _of_hosts(found: Look, hosts: Sequence[str]) -> list[Target]:
             mistakes.add("--host", show(host), choose(host, found.fleet.hosts))
         elif host not in found.seen:
             trouble = dict(found.plan.unreachable).get(host, Trouble(f"{host} did not answer"))
-            raise BadInput(trouble.headline, saw=trouble.saw, try_=trouble.try_)
+            raise HostFailed(trouble.headline, saw=trouble.saw, where=trouble.where, try_=trouble.try_)
     mistakes.raise_any("no such host")
     return [target for target in targets(found) if target.host in hosts]
 

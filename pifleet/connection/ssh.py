@@ -49,6 +49,8 @@ class SshLink(Link):
         import fabric
         import paramiko
 
+        # With no handler at all, Python itself would print paramiko's complaints; ours say the same.
+        logging.getLogger("paramiko").addHandler(logging.NullHandler())
         logging.getLogger("paramiko").propagate = False
         connection = self.host.connection
         try:
