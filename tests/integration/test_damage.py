@@ -62,7 +62,7 @@ DAMAGES = [
     Damage("gateway's configuration edited", sh(f"sed -i s/64m/65m/ {CONF}"), CONF),
     Damage(
         "gateway's configuration edited and loaded",
-        sh(f"sed -i 's/return 200 \"/&x/' {CONF}; systemctl reload pifleet-gateway"), CONF,
+        sh(f"sed -i 's/return 200 \"/&x/' {CONF}; systemctl kill -s HUP pifleet-gateway"), CONF,
     ),
     Damage("gateway's key replaced", sh(f"echo 'proxy_set_header x-api-key \"other\";' > {KEY}"), "keys/lab.conf"),
     Damage("socket replaced", sh(f'cd {ROOT}/bo-main/net; rm model.sock; python3 -c "{BIND}"'), "model socket"),
