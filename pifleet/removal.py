@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from pifleet.converge import converge
 from pifleet.desired import Spec, host_spec
+from pifleet.desired.gateway import services
 from pifleet.errors import Trouble
 from pifleet.events import Emit, silent
-from pifleet.fleet import DOCKER, Limits, Sandbox, gecos
+from pifleet.fleet import DOCKER, Limits, Model, Sandbox, gecos
 from pifleet.lock import locked
 from pifleet.look import Look, image_cache, look
 from pifleet.report import Outcome
@@ -78,8 +79,11 @@ def _spec(found: Look, host: str, going: Sequence[Target], *, whole: bool) -> Sp
     stay = [box for box in found.placement.on(found.fleet, host) if box not in own and containers.get(box.container)]
     people = {box.user: box.uid for box in own if box.user not in {other.user for other in stay}}
     users = [{"name": name, "uid": uid, "gecos": gecos(found.fleet.name)} for name, uid in people.items()]
+    spec = host_spec(found.fleet, host, stay, image_cache())
     return {
-        **host_spec(found.fleet, host, stay, image_cache()),
+        **spec,
+        # With all of a host also the service goes that no model of those that stay would name.
+        "services": services([Model("any", api="scripted")]) if whole else spec["services"],
         "secrets": [],
         "parts": ["model_gateway"],
         "remove": {"host": whole, "sandboxes": [{"id": b.id, "container": b.container} for b in own], "users": users},

@@ -99,7 +99,12 @@ def _without(names: tuple[str, ...], text: str) -> str:
 
 def merge_outcomes(outcomes: Iterable[Outcome]) -> list[Merged]:
     """The errors of these outcomes, each once."""
-    return merge(((outcome.name, outcome.host), outcome.error) for outcome in outcomes if outcome.error)
+    return merge(((*names_of(outcome.name), outcome.host), outcome.error) for outcome in outcomes if outcome.error)
+
+
+def names_of(place: str) -> tuple[str, ...]:
+    """A host's name, or a sandbox's title and its developer: what an error about this place alone may mention."""
+    return tuple(dict.fromkeys((place, place.partition("/")[0])))
 
 
 def exit_code(outcomes: Iterable[Outcome] = (), *, failed: bool = False, pending: bool = False) -> int:

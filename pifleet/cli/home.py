@@ -13,7 +13,7 @@ from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Act, Did, Say
 from pifleet.output import Output, Row, mark
 from pifleet.phrases import count, seconds, size
-from pifleet.report import merge
+from pifleet.report import merge, names_of
 from pifleet.results import Pull, pull
 from pifleet.sandbox import Driver
 
@@ -47,7 +47,7 @@ def show_pulls(output: Output, pulls: Sequence[Pull]) -> None:
                 output.say(f"  {one.sandbox}  {title}: {item.path}  {item.reason}")
             if len(items) > ITEMS_SHOWN:
                 output.say(f"  {one.sandbox}  {title}: {len(items) - ITEMS_SHOWN} more, see receipt.json")
-    output.errors(merge(((one.sandbox,), one.trouble) for one in pulls if one.trouble))
+    output.errors(merge((names_of(one.sandbox), one.trouble) for one in pulls if one.trouble))
 
 
 def failed(pulls: Sequence[Pull]) -> bool:
@@ -69,5 +69,5 @@ def _row(one: Pull) -> Row:
     where = near(one.path) if one.result in ("new", "partial") else known
     repos = ", ".join(f"{repo.name} {repo.head[:8] or 'no commit'}" for repo in one.repos)
     text = "; ".join(filter(None, (where, repos)))
-    took = f"{size(one.bytes)}, {seconds(one.seconds)}"
+    took = one.trouble.headline if one.trouble else f"{size(one.bytes)}, {seconds(one.seconds)}"
     return Row((mark(one.result), one.sandbox, text, took), quiet=one.result == "unchanged")

@@ -154,3 +154,6 @@ def _say_what_comes_back(call: Call, outcomes: Sequence[Outcome]) -> None:
     again = tuple(outcome.sandbox for outcome in outcomes if outcome.result == "changed" and outcome.sandbox in known)
     if again:
         call.output.note(f"still in the inventory, so provision would make again: {listed(again)}")
+    emptied = tuple(outcome.host for outcome in outcomes if outcome.result == "changed" and not outcome.sandbox)
+    if emptied:
+        call.output.note(f"installed packages (Docker, nginx, git) stay on {listed(emptied)}; pulled results stay here")

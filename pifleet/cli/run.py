@@ -19,7 +19,7 @@ from pifleet.fleet import Sandbox
 from pifleet.operate import Did, Say
 from pifleet.output import Row, mark
 from pifleet.phrases import seconds
-from pifleet.report import document, exit_code, merge
+from pifleet.report import document, exit_code, merge, names_of
 from pifleet.sandbox import Driver, runs
 from pifleet.sandbox.outcome import Outcome
 
@@ -82,7 +82,7 @@ def command(call: Call, names: tuple[str, ...], everyone: bool, prompt: str, dea
     ran = [_ran(did, told.get(did.box.title)) for did in started]
     pulls = pulls_of(each_of(call, [did.box for did in begun], puller(call.fleet), stage="pull", at=at))
     call.output.table([_row(one) for one in ran])
-    call.output.errors(merge(((one.box.title,), one.trouble) for one in ran if one.trouble))
+    call.output.errors(merge((names_of(one.box.title), one.trouble) for one in ran if one.trouble))
     show_pulls(call.output, pulls)
     call.output.document(document(
         "run", runs=[one.as_json() for one in ran], pulls=[one.as_json() for one in pulls],

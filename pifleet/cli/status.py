@@ -11,7 +11,7 @@ from pifleet.cli.act import some
 from pifleet.cli.call import Call, verb
 from pifleet.output import Row, mark
 from pifleet.phrases import count, seconds, size
-from pifleet.report import document, exit_code, merge
+from pifleet.report import document, exit_code, merge, names_of
 
 
 @verb()
@@ -31,7 +31,7 @@ def command(call: Call, names: tuple[str, ...]) -> int:
     call.output.table([_host(row) for row in found.hosts])
     call.output.say("sandboxes")
     call.output.table([_sandbox(row) for row in found.sandboxes])
-    call.output.errors(merge(((name,), trouble) for name, trouble in found.troubles))
+    call.output.errors(merge((names_of(name), trouble) for name, trouble in found.troubles))
     call.output.document(document("status", hosts=list(found.hosts), sandboxes=list(found.sandboxes)))
     return exit_code(failed=bool(found.troubles))
 

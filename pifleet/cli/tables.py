@@ -13,7 +13,7 @@ from pifleet.operate import Did
 from pifleet.output import Output, Row, mark
 from pifleet.phrases import count, seconds
 from pifleet.plan import Plan, Step
-from pifleet.report import Check, Outcome, merge, merge_outcomes
+from pifleet.report import Check, Outcome, merge, merge_outcomes, names_of
 
 SHOWN_EACH = 4
 
@@ -34,7 +34,7 @@ def show_plan(output: Output, found: Look, *, every_step: bool = False) -> None:
 
 def show_unseen(output: Output, plan: Plan) -> None:
     """The hosts that did not answer and the sandboxes that cannot be placed, as errors."""
-    output.errors(merge(((name,), trouble) for name, trouble in (*plan.unreachable, *plan.blocked)))
+    output.errors(merge((names_of(name), trouble) for name, trouble in (*plan.unreachable, *plan.blocked)))
 
 
 def totals(plan: Plan) -> str:

@@ -52,8 +52,8 @@ class TestMerge:
 
     def test_a_sandbox_is_shown_by_its_title_and_compared_without_its_host(self):
         outcomes = [
-            Outcome("farm-1", "ana/main", "failed", error=Trouble("pi is gone on farm-1")),
-            Outcome("farm-2", "bo/main", "failed", error=Trouble("pi is gone on farm-2")),
+            Outcome("farm-1", "ana/main", "failed", error=Trouble("pi is gone on farm-1", where="developers.ana")),
+            Outcome("farm-2", "bo/main", "failed", error=Trouble("pi is gone on farm-2", where="developers.bo")),
         ]
 
         (merged,) = merge_outcomes(outcomes)
