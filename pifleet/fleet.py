@@ -93,7 +93,8 @@ class Connection:
     proxy_command: str = ""
     known_hosts: str = ""
     local: bool = False
-    python: str = "python3"
+    # Debian's and Ubuntu's own: the one that knows apt, whatever else stands first on the PATH.
+    python: str = "/usr/bin/python3"
 
 
 @dataclass(frozen=True)

@@ -63,12 +63,21 @@ def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
     return specs
 
 
-def _choose_builder(found: Look, specs: Mapping[str, Spec]) -> None:
+def _choose_builder(found: Look, specs: dict[str, Spec]) -> None:
     """One host makes the image that is not yet carried here: one that has it already, else the first that needs it."""
     needing = [host for host, spec in specs.items() if "pi_image" in spec["parts"]]
-    if needing and not Path(specs[needing[0]]["image"]["archive"]).exists():
-        builder = specs[needing[0]]
-        builder["image"] = {**builder["image"], "builder": True}
+    if not needing or Path(specs[needing[0]]["image"]["archive"]).exists():
+        return
+    image = found.fleet.image
+    having = [
+        host for host, answer in found.seen.items()
+        if found.selection.has_host(host) and (answer.data["images"].get(image.name) or {}).get("hash") == image.hash
+    ]
+    builder = (having or needing)[0]
+    nothing_else = {"parts": ["preflight", "pi_image"], "dirs": [], "files": [], "sandboxes": [], "orphans": []}
+    spec = specs.setdefault(builder, {**found.specs[builder], **nothing_else})
+    spec["parts"] = [part for part in PARTS if part in {*spec["parts"], "pi_image"}]
+    spec["image"] = {**spec["image"], "builder": True}
 
 
 def _repos_to_clone(found: Look, steps: Iterable[Step]) -> set[str]:

@@ -48,7 +48,7 @@ def ansible_variables(connection: Connection) -> dict[str, Any]:
         "ansible_port": connection.port,
         "ansible_user": connection.user,
         "ansible_ssh_private_key_file": connection.key_file,
-        "ansible_python_interpreter": connection.python if "/" in connection.python else "auto_silent",
+        "ansible_python_interpreter": connection.python,
         "ansible_password": connection.password.reveal() if connection.password else None,
         "ansible_become_password": connection.become_password.reveal() if connection.become_password else None,
         "ansible_ssh_common_args": shlex.join(_ssh_options(connection)),
