@@ -52,13 +52,19 @@ class Transfer:
 
     def ask(self, request: dict[str, Any]) -> None:
         """Send program and request. A far end that takes nothing is cut off after the idle time."""
-        watch = threading.Timer(self._limits.idle, self._stream.close)
+        late = threading.Event()
+
+        def cut_off() -> None:
+            late.set()
+            self._stream.close()
+
+        watch = threading.Timer(self._limits.idle, cut_off)
         watch.start()
         try:
             self._stream.send(program() + json.dumps(request).encode() + b"\n")
             self._stream.end()
         except (OSError, ValueError):
-            if not watch.is_alive():
+            if late.is_set():
                 raise Refusal("timeout.idle", f"the sandbox took no bytes for {self._limits.idle:g} s") from None
             # A program that ended early has said why on its standard output and error.
         finally:
