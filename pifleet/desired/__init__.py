@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pifleet import content
 from pifleet import fleet as names
 from pifleet.desired import gateway, sandbox
 from pifleet.fleet import Fleet, Sandbox
@@ -33,6 +34,7 @@ def host_spec(fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache
         "users": _users(fleet, sandboxes),
         "dirs": [*_host_dirs(), *gateway.dirs(models), *(d for box in sandboxes for d in sandbox.dirs(box))],
         "files": [
+            _keep_program(),
             *gateway.files(models, sandboxes),
             *(f for box in sandboxes for f in sandbox.files(box, fleet.models[box.model])),
         ],
@@ -53,12 +55,12 @@ def host_spec(fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache
 
 
 def secret_sources(fleet: Fleet) -> Mapping[str, SecretSource]:
-    """Where each secret that a spec names comes from: "model:NAME", "repo:NAME:token", "repo:NAME:ssh_key"."""
+    """Where the secrets that some sandbox needs come from: "model:NAME", "repo:NAME:token", "repo:NAME:ssh_key"."""
     found: dict[str, SecretSource] = {}
-    for model in fleet.models.values():
-        if model.key:
-            found[f"model:{model.name}"] = model.key
-    for repo in fleet.repos.values():
+    for name in dict.fromkeys(box.model for box in fleet.sandboxes):
+        if key := fleet.models[name].key:
+            found[f"model:{name}"] = key
+    for repo in (fleet.repos[name] for name in dict.fromkeys(name for box in fleet.sandboxes for name in box.repos)):
         for kind, source in (("token", repo.token), ("ssh_key", repo.ssh_key)):
             if source:
                 found[f"repo:{repo.name}:{kind}"] = source
@@ -76,9 +78,16 @@ def _host_dirs() -> list[dict[str, Any]]:
         directory(names.ROOT / "sandboxes", "0711"),
         directory(names.ROOT / "clones", "0711"),
         directory(names.ETC, "0755"),
-        directory(names.PROGRAMS, "0755"),
+        directory(names.PROGRAMS, "0755", part="docker"),
         directory(names.LOGS, "0750"),
     ]
+
+
+def _keep_program() -> dict[str, Any]:
+    """What keeps the engine and our services running where there is no systemd; so it comes before both."""
+    text = content.role_file("service", "keep")
+    path = str(names.PROGRAMS / "keep")
+    return {"path": path, "content": text, "mode": "0755", "part": "docker", "sandbox": "", "in_place": False}
 
 
 def _users(fleet: Fleet, sandboxes: Sequence[Sandbox]) -> list[dict[str, Any]]:

@@ -44,7 +44,6 @@ def files(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> list[dict[st
         return {"path": str(path), "content": text, "mode": mode, "part": PART, "sandbox": "", "in_place": False}
 
     found = [
-        one(names.PROGRAMS / "keep", content.role_file("service", "keep"), "0755"),
         one(names.PROGRAMS / "gateway", content.role_file(PART, "gateway"), "0755"),
         one(CONFIG, nginx_conf(models, sandboxes), "0644"),
     ]
