@@ -79,7 +79,7 @@ def _unreachable(host: str, result: dict[str, Any]) -> Trouble:
 
 def _failure(host: str, task: str, data: dict[str, Any]) -> Trouble:
     result = data.get("res") or {}
-    if not result.get("msg") and result.get("results"):
+    if result.get("results"):  # a loop; its own message only says that some item failed
         result = next((item for item in result["results"] if item.get("failed")), result)
     role = str(data.get("role") or "").rpartition(".")[2]
     return Trouble(

@@ -25,7 +25,8 @@ from pifleet.fleet import Connection, Fleet, Limits, Model, Repo, Sandbox
 from pifleet.fleet import Host as FleetHost
 from pifleet.secret import Secret, SecretSource
 from tests.integration.boxes import image
-from tests.lab import Host
+from tests.lab import Lab
+from tests.lab.engine import docker
 from tests.lab.fixtures import started
 from tests.lab.gitserver import PRIVATE, PUBLIC
 
@@ -38,8 +39,9 @@ POISON = "sk-poison-4f1d0c52"
 class Farm:
     """A fleet of one lab host, and the playbooks run on it as pifleet runs them."""
 
-    def __init__(self, host: Host, git: Any) -> None:
-        self.host, self.git, self.image = host, git, image()[0]
+    def __init__(self, lab: Lab) -> None:
+        self.host, self.git, self.model, self.image = lab.host(NAME), lab.git, lab.model, image()[0]
+        host, git = self.host, self.git
         connection = Connection(
             address=host.address, user="ops", key_file=str(host.key), known_hosts=str(host.known_hosts),
             python="/usr/bin/python3",
@@ -61,7 +63,7 @@ class Farm:
         }
         models = {
             "dry": Model("dry", "scripted"),
-            "keyed": Model("keyed", "anthropic-messages", "https://model.example.com", SOURCE, ("m-1",)),
+            "keyed": Model("keyed", "openai-completions", f"{self.model.keyed_url}/v1", SOURCE, ("m-1",)),
         }
         boxes = (
             Sandbox("ana", "main", "docker", "dry", Limits(2, 512 << 20, 256), tuple(repos)),
@@ -78,6 +80,14 @@ class Farm:
             box["container"]["image"] = self.image
         return spec
 
+    def provision(self) -> None:
+        """From nothing, the image carried over by hand once there is an engine."""
+        self.run({**self.spec(), "parts": ["preflight", "docker"]})
+        with subprocess.Popen(["docker", "save", self.image], stdout=subprocess.PIPE) as save:
+            load = ["docker", "exec", "-i", self.host.container, "docker", "load"]
+            subprocess.run(load, stdin=save.stdout, check=True)
+        self.run()
+
     def telltales(self) -> list[str]:
         """One line of each secret that nothing else on a host looks like."""
         return [secret.reveal().strip().splitlines()[-2:][0] for secret in self.secrets.values()]
@@ -85,7 +95,7 @@ class Farm:
     def run(self, spec: dict[str, Any] | None = None, playbook: str = "site") -> list[str]:
         """Run a playbook; the names of the tasks that changed something. Fails the test when a task failed."""
         changed, done = self.attempt(spec, playbook)
-        assert done.trouble is None
+        assert done.trouble is None, done.trouble
         return changed
 
     def attempt(self, spec: dict[str, Any] | None = None, playbook: str = "site") -> tuple[list[str], Any]:
@@ -130,11 +140,9 @@ def farm() -> Farm:
         pytest.skip("no sandbox image on this machine; the role pi_image or scripts/demo makes one")
     lab = started("roles", NAME)
     lab.reset([NAME])
-    farm = Farm(lab.host(NAME), lab.git)
-    farm.run({**farm.spec(), "parts": ["preflight", "docker"]})
-    with subprocess.Popen(["docker", "save", farm.image], stdout=subprocess.PIPE) as save:
-        subprocess.run(["docker", "exec", "-i", farm.host.container, "docker", "load"], stdin=save.stdout, check=True)
-    farm.run()
+    lab.model.require(POISON)
+    farm = Farm(lab)
+    farm.provision()
     return farm
 
 
@@ -307,6 +315,27 @@ def test_only_the_models_own_paths_pass_the_gateway(farm: Farm) -> None:
     assert status("POST", "/v1/messages") == "200"
 
 
+def test_the_gateway_puts_in_the_key_and_lets_none_of_the_sandboxs_own_through(farm: Farm) -> None:
+    farm.model.forget()
+
+    assert "hello from the script" in farm.ask_pi("bo-main")
+
+    assert [request["auth"] for request in farm.model.requests()] == [{"authorization": f"Bearer {POISON}"}]
+    assert POISON not in farm.host.inside("docker", "exec", "pi-bo-main", "sh", "-c", "env; cat /proc/*/environ")
+
+
+def test_each_request_is_one_line_in_the_log_without_key_or_content(farm: Farm) -> None:
+    farm.ask_pi("bo-main")
+
+    line = json.loads(farm.host.inside("tail", "-n1", "/var/log/pifleet/model_gateway.jsonl"))
+
+    assert (line["sandbox"], line["path"], line["status"]) == ("bo/main", "/chat/completions", 200)
+    assert set(line) == {
+        "time", "sandbox", "method", "path", "status", "received", "sent", "seconds", "upstream_status",
+        "upstream_seconds",
+    }
+
+
 def test_a_foreign_account_stops_the_run_before_anything_changes(farm: Farm) -> None:
     farm.host.inside("usermod", "--comment", "Ana Somebody", "pi-ana")
     farm.host.inside("docker", "stop", "-t", "1", "pi-bo-main")
@@ -357,3 +386,30 @@ def test_a_removed_host_keeps_nothing_that_pifleet_made(farm: Farm) -> None:
     assert "pi-" not in farm.host.inside("cut", "-d:", "-f1", "/etc/passwd", "/etc/group")
     assert farm.host.inside("sh", "-c", "ls -d /etc/pifleet /var/*/pifleet /usr/local/lib/pifleet /run/pifleet 2>&1 |"
                             " grep -v 'No such'; ls /etc/systemd/system | grep pifleet", check=False) == ""
+
+
+# A mount namespace in which a host with systemd looks like one without, and an interpreter that works in it.
+HIDE = "mount -t tmpfs none /run/systemd; echo $$ > /run/alone; exec sleep infinity"
+WITHOUT_SYSTEMD = """#!/bin/sh
+exec nsenter --target "$(cat /run/alone)" --mount /usr/bin/python3 "$@"
+"""
+
+
+def test_a_host_without_systemd_is_provisioned_and_repaired_as_well(farm: Farm) -> None:
+    farm.host.inside("systemctl", "disable", "--now", "docker.socket", "docker", "containerd")
+    docker("exec", "--detach", farm.host.container, "unshare", "--mount", "sh", "-c", HIDE)
+    farm.host.inside("tee", "/usr/local/bin/python-alone", input=WITHOUT_SYSTEMD)
+    farm.host.inside("chmod", "755", "/usr/local/bin/python-alone")
+    connection = replace(farm.reached.connection, python="/usr/local/bin/python-alone")
+    farm.reached = replace(farm.reached, connection=connection)
+
+    farm.provision()
+
+    assert "hello from the script" in farm.ask_pi()
+    assert farm.run() == []
+    before = farm.life("pi-ana-main")
+    for service in ("docker", "pifleet-gateway", "pifleet-scripted-model"):
+        farm.host.inside("sh", "-c", f"kill -9 $(cut -d' ' -f1 /run/pifleet/{service}.pid)")
+    assert farm.run() == ["Have the engine answer, with live-restore", GATEWAY]
+    assert "hello from the script" in farm.ask_pi()
+    assert farm.life("pi-ana-main") == before
