@@ -46,14 +46,22 @@ class HomeGit:
 
     @staticmethod
     def create(folder: Path) -> None:
-        """A bare repository without hooks, description or sample files; nothing happens where it exists."""
+        """A bare repository without hooks, description or sample files; nothing happens where it exists.
+
+        It is made beside its place and then named, so that one that is there is whole.
+        """
+        if folder.is_dir():
+            return
+        new = folder.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
         if not shutil.which("git"):
             raise Refusal("capture.tool", "git is not installed on this machine; try: apt install git")
         env = {**_ENV, "PATH": os.environ.get("PATH", os.defpath)}
-        command = ["git", "init", "-q", "--bare", "--template=", "--", str(folder)]
+        command = ["git", "init", "-q", "--bare", "--template=", "--", str(new)]
         done = subprocess.run(command, env=env, check=False, capture_output=True)
         if done.returncode:
             raise Refusal("io.failed", f"git init: {said(done.stderr.decode('utf-8', 'replace'))}")
+        new.rename(folder)
 
     def start(self, *args: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         """A git that waits for its standard input, so that the limits are on it before it has read a byte."""

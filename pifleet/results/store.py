@@ -1,4 +1,4 @@
-"""Owns the generations of one sandbox: a bare git store, its quarantine, the one transaction that adds a generation.
+"""Owns the generations of one sandbox: a bare git store, its quarantine, the one step that adds a generation.
 It must not know where the objects come from or how plain files look."""
 
 from __future__ import annotations
@@ -38,11 +38,25 @@ class Store:
         self._incoming = self.folder / "incoming"
 
     def open(self) -> HomeGit:
-        """Make the store where there is none, and a new empty quarantine; returns the git that writes into that."""
+        """Make the store where there is none, and a new empty quarantine; returns the git that writes into that.
+
+        Whoever calls holds the sandbox's lock, so what a killed pull left half done can go.
+        """
         HomeGit.create(self.folder)
+        self._tidy()
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir(mode=0o700)
         return HomeGit(self.folder, self._limits, self._incoming)
+
+    def _tidy(self) -> None:
+        """Remove git's own locks and the refs of a generation that never came to be."""
+        for lock in [*self.folder.glob("*.lock"), *self.folder.glob("refs/**/*.lock")]:
+            lock.unlink(missing_ok=True)
+        whole = self.generations()
+        shown = self.git.run("for-each-ref", "--format=%(refname)", self._prefix).decode().splitlines()
+        torn = [name for name in shown if int(name.removeprefix(self._prefix).partition("/")[0]) not in whole]
+        if torn:
+            self.git.run("update-ref", "--stdin", data="".join(f"delete {name}\n" for name in torn).encode())
 
     def discard(self) -> None:
         """Forget the quarantine; a full disk must not stay full of what was refused."""
@@ -94,18 +108,22 @@ class Store:
             os.close(descriptor)
 
     def commit(self, number: int, previous: str, units: Iterable[Unit], receipt: bytes, title: str) -> str:
-        """Add generation `number` in one transaction; returns its commit. All of it is there afterwards, or nothing."""
+        """Add generation `number`; returns its commit.
+
+        git moves the refs of a transaction one by one, so the one that makes them a generation is moved last and alone.
+        """
         blob = self.git.run("hash-object", "-w", "--stdin", data=receipt).decode().strip()
         tree = self.git.run("mktree", data=f"100644 blob {blob}\treceipt.json\n".encode()).decode().strip()
         message = f"{title}\n\nreceipt sha256: {hashlib.sha256(receipt).hexdigest()}\n"
         parent = ("-p", previous) if previous else ()
         commit = self.git.run("commit-tree", tree, *parent, data=message.encode()).decode().strip()
-        refs = {"generation": commit}
+        refs: dict[str, str] = {}
         for unit in units:
             refs |= {f"{unit.kind}/{_component(unit.path)}/{name}": oid for name, oid in _names(unit).items()}
         lines = [f"create {self._prefix}{number}/{name} {oid}\n" for name, oid in refs.items()]
         transaction = "".join(["start\n", *lines, "prepare\ncommit\n"]).encode()
         self.git.run("update-ref", "--stdin", data=transaction, code="ref.name")
+        self.git.run("update-ref", f"{self._prefix}{number}/generation", commit, "")
         self.git.run("pack-refs", "--all")
         return commit
 
