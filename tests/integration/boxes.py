@@ -16,19 +16,28 @@ from pifleet import content
 from pifleet import fleet as names
 from pifleet.desired import sandbox as desired
 from pifleet.fleet import Connection, Fleet, Host, Limits, Model, Repo, Sandbox
+from pifleet.look import image_cache
 
 LOCAL = Host("here", ("pifleet_docker",), Connection(local=True))
 MODEL = Model("dry", "scripted")
 
 
 def image() -> tuple[str, str]:
-    """Name and id of a sandbox image on this machine, or two empty texts."""
+    """Name and id of a sandbox image on this machine, brought back from its archive if need be; else empty texts."""
     if not shutil.which("docker") or os.getuid():
         return "", ""
-    found = subprocess.run(
+    archives = sorted(image_cache().glob("*.tar.zst"), key=lambda path: path.stat().st_mtime)
+    if not _listed() and archives:
+        unpacked = subprocess.Popen(["zstd", "-dcq", "--", archives[-1]], stdout=subprocess.PIPE)
+        subprocess.run(["docker", "load", "-q"], stdin=unpacked.stdout, capture_output=True, check=False)
+        unpacked.wait()
+    return (*_listed(), "", "")[:2]  # type: ignore[return-value]
+
+
+def _listed() -> list[str]:
+    return subprocess.run(
         ["docker", "images", "--no-trunc", "--filter", "label=io.pifleet.image", "--format",
          "{{.Repository}}:{{.Tag}} {{.ID}}", "pifleet/pi"], capture_output=True, text=True, check=False).stdout.split()
-    return (found[0], found[1]) if found else ("", "")
 
 
 class Box:
