@@ -106,7 +106,8 @@ class LocalStream:
 
     def close(self) -> None:
         if self._child.poll() is None:
-            os.killpg(self._child.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # two threads may close it at once
+                os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
         self._selector.close()
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):

@@ -14,15 +14,16 @@ from typing import Any
 
 from pifleet.errors import PifleetError, Trouble
 from pifleet.results import receipt
-from pifleet.results.folder import RECEIPT, Folder
-from pifleet.results.homegit import HomeGit
+from pifleet.results.incoming.reception import Progress, Reception, verified
+from pifleet.results.incoming.transfer import ARGV, Transfer
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.lock import held
 from pifleet.results.outcome import Generation, Item, Pull, Result
-from pifleet.results.reception import Progress, Reception, Unit, verified
-from pifleet.results.store import Store
-from pifleet.results.transfer import ARGV, Transfer
-from pifleet.results.trees import Objects
+from pifleet.results.plain.folder import RECEIPT, Folder
+from pifleet.results.store.generations import Store
+from pifleet.results.store.homegit import HomeGit
+from pifleet.results.store.trees import Objects
+from pifleet.results.units import Unit
 from pifleet.stream import Stream
 
 # Ignored folders that a command of the project makes again; everything else that is ignored is work.

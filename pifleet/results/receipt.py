@@ -11,8 +11,8 @@ from typing import Any
 from pifleet.results.capture.repository import WAIVED
 from pifleet.results.names import shown
 from pifleet.results.outcome import Item, RepoResult
-from pifleet.results.reception import Unit
-from pifleet.results.writer import Kept
+from pifleet.results.plain.writer import Kept
+from pifleet.results.units import Unit
 
 SCHEMA = "pifleet.receipt/1"
 NONE: dict[str, Any] = {"units": [], "gone": [], "missing": []}

@@ -16,7 +16,7 @@ import pytest
 
 from pifleet.errors import HostFailed, PifleetError
 from pifleet.results import Limits, list_generations
-from pifleet.results.transfer import program
+from pifleet.results.incoming.transfer import program
 from pifleet.stream import LocalStream
 from tests.results.box import Box, everything, files, git
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pifleet.results import records
+from pifleet.results.incoming import records
 from pifleet.results.limits import Limits, Refusal
 
 RECORD = Limits().record

@@ -11,8 +11,8 @@ import pytest
 
 from pifleet.results.capture import framing
 from pifleet.results.capture.framing import MAGIC, frame
+from pifleet.results.incoming.transfer import ARGV, Transfer, program
 from pifleet.results.limits import Limits, Refusal
-from pifleet.results.transfer import ARGV, Transfer, program
 from pifleet.stream import LocalStream
 
 LIMITS = Limits(idle=5, total=10)

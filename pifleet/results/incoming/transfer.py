@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pifleet.results import records
 from pifleet.results.capture import framing
+from pifleet.results.incoming import records
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import said
 from pifleet.stream import Stream, StreamTimeout
@@ -35,7 +35,7 @@ ARGV = ("python3", "-I", "-S", "-c", _START)
 
 def program() -> bytes:
     """The capture program as ARGV expects it on standard input: one line of JSON, [module name, source] in order."""
-    folder = Path(__file__).parent / "capture"
+    folder = Path(__file__).parents[1] / "capture"
     sources = [(f"{_PACKAGE}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
     return json.dumps(sources).encode() + b"\n"
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pifleet.results.homegit import HomeGit
 from pifleet.results.limits import Limits, Refusal
-from pifleet.results.reception import TREES, Unit
-from pifleet.results.trees import Objects
-from pifleet.results.writer import Plan
+from pifleet.results.plain.writer import Plan
+from pifleet.results.store.homegit import HomeGit
+from pifleet.results.store.trees import Objects
+from pifleet.results.units import TREES, Unit
 
 RECEIPT = "receipt.json"
 _SPARE = 64 << 20

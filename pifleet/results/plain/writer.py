@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import link_problem, path_problem, shown
-from pifleet.results.trees import EXECUTABLE_MODE, LINK_MODE, Leaf, Objects
+from pifleet.results.store.trees import EXECUTABLE_MODE, LINK_MODE, Leaf, Objects
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pifleet.results.homegit import HomeGit
 from pifleet.results.limits import Limits, Refusal
-from pifleet.results.reception import Unit
+from pifleet.results.store.homegit import HomeGit
+from pifleet.results.units import Unit
 
 _HAVE = 8000
 _COMPONENT = 100

@@ -7,8 +7,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from pifleet.results.homegit import HomeGit
 from pifleet.results.limits import Limits, Refusal
+from pifleet.results.store.homegit import HomeGit
 
 TREE_MODE, LINK_MODE, EXECUTABLE_MODE, GITLINK_MODE = 0o40000, 0o120000, 0o100755, 0o160000
 _TREE_BYTES = 64 << 20

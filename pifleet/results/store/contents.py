@@ -1,0 +1,106 @@
+"""Owns how the files of a unit are read from the store: plain blobs, and big files as the blocks that they came in.
+It must not write anywhere, and judges no name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pifleet.results.limits import Limits, Refusal
+from pifleet.results.store.homegit import HomeGit
+from pifleet.results.store.trees import GITLINK_MODE, LINK_MODE, TREE_MODE, Objects
+from pifleet.results.units import Unit
+
+LIST = "list"
+_LIST_BYTES = 64 << 20
+_TARGET_BYTES = 4096
+# What a person looks for in a generation; `ignored` files come along too, and are only asked for by name.
+SHOWN = ("snapshot", "artifacts")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file or link of a unit: `path` relative to the unit, git's `mode`; equal `oid` means equal content.
+
+    `oid` is a blob, or, where `size` (bytes) is known, the tree whose leaves in order are the blocks of the file.
+    """
+
+    path: bytes
+    mode: int
+    oid: str
+    size: int | None = None
+
+    @property
+    def blocks(self) -> bool:
+        return self.size is not None
+
+    @property
+    def link(self) -> bool:
+        return self.mode == LINK_MODE
+
+
+class Contents:
+    """Reads the files of units out of one store (or its quarantine); a context manager over one git process."""
+
+    def __init__(self, git: HomeGit, limits: Limits) -> None:
+        self._git = git
+        self.objects = Objects(git, limits)
+
+    def __enter__(self) -> Contents:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.objects.__exit__(*raised)
+
+    def files(self, unit: Unit, parts: tuple[str, ...] = SHOWN) -> Iterator[File]:
+        """Every file and link of these parts of a unit, in no order; a path of two parts comes twice."""
+        for part in parts:
+            if commit := unit.facts.get(part):
+                for path, mode, oid in self.objects.leaves(f"{commit}^{{tree}}"):
+                    yield File(path, mode, oid)
+        if commit := unit.facts.get("blocks"):
+            yield from (file for part, file in self._listed(commit) if part in parts)
+
+    def _listed(self, commit: str) -> Iterator[tuple[str, File]]:
+        """The big files that a `blocks` commit lists: its tree holds the list, and each file's blocks by their id."""
+        there = {name.decode("latin-1"): (mode, oid) for mode, name, oid in self.objects.tree(f"{commit}^{{tree}}")[1]}
+        mode, oid = there.get(LIST, (0, ""))
+        listed = self.objects.blob(oid, _LIST_BYTES) if mode != TREE_MODE and oid else None
+        try:
+            for part, path, mode, size, tree in json.loads(listed or b"null"):
+                if there[tree] != (TREE_MODE, tree) or type(size) is not int or mode not in (0o100644, 0o100755):
+                    raise ValueError(tree)
+                yield str(part), File(path.encode("latin-1"), mode, tree, size)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise Refusal("git.connectivity", "the list of big files is not as agreed") from None
+
+    def copy(self, file: File, descriptor: int) -> None:
+        """Write a file's bytes to a descriptor. Raises Refusal git.connectivity."""
+        if not file.blocks:
+            return self.objects.copy(file.oid, descriptor)
+        for _, mode, oid in self.objects.leaves(file.oid):
+            if mode in (LINK_MODE, GITLINK_MODE):
+                raise Refusal("git.connectivity", "a block of a file is none")
+            self.objects.copy(oid, descriptor)
+        return None
+
+    def read(self, file: File, limit: int) -> bytes | None:
+        """The bytes of a small file, or the target of a link; None, and none of it read, beyond `limit`."""
+        if not file.blocks:
+            return self.objects.blob(file.oid, limit)
+        if (file.size or 0) > limit:
+            return None
+        return b"".join(self.objects.blob(oid, limit) or b"" for _, _, oid in self.objects.leaves(file.oid))
+
+    def target(self, file: File) -> bytes:
+        """Where a link points; empty when it is too long to be one."""
+        return self.objects.blob(file.oid, _TARGET_BYTES) or b""
+
+    def sizes(self, files: list[File]) -> dict[str, int]:
+        """Oid -> bytes of every file that is there. Raises Refusal git.connectivity for what is no file."""
+        wanted = {file.oid for file in files if not file.blocks}
+        found = {oid: size for oid, (kind, size) in self._git.sizes(wanted).items() if kind == "blob"}
+        if len(found) < len(wanted):
+            raise Refusal("git.connectivity", "something in a tree that should be a file is none")
+        return found | {file.oid: file.size or 0 for file in files if file.blocks}
