@@ -7,23 +7,26 @@ import errno
 import re
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pifleet.errors import PifleetError, Trouble
 from pifleet.results import receipt
+from pifleet.results.incoming.program import ARGV
 from pifleet.results.incoming.reception import Progress, Reception, verified
-from pifleet.results.incoming.transfer import ARGV, Transfer
+from pifleet.results.incoming.transfer import Transfer, capture
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.lock import held
 from pifleet.results.outcome import Generation, Item, Pull, Result
 from pifleet.results.plain.folder import RECEIPT, Folder
+from pifleet.results.store.contents import Contents
 from pifleet.results.store.generations import Store
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.store.trees import Objects
-from pifleet.results.units import Unit
+from pifleet.results.units import Unit, state_of
 from pifleet.stream import Stream
 
 # Ignored folders that a command of the project makes again; everything else that is ignored is work.
@@ -43,30 +46,34 @@ class _Course:
     started: float
     received: int = 0
 
-    def run(self, stream: Stream, request: dict[str, Any], progress: Progress | None) -> Pull:
+    def run(self, stream: Stream, settings: Mapping[str, Any], progress: Progress | None) -> Pull:
         """Raises Refusal; then nothing has changed."""
         quarantine = self.store.open()
         generations = self.store.generations()
         last = max(generations, default=0)
         told, stored = self.store.receipt(generations[last]) if last else (receipt.NONE, b"")
         old = receipt.units_of(told)
-        request |= {"state": {unit.key: unit.state for unit in old}, "have": self.store.have(old)}
-        arrived = self._receive(stream, request, quarantine, {unit.key: unit for unit in old}, progress)
+        arrived = self._receive(stream, settings, quarantine, old, progress)
         units = list(arrived.units.values())
         gone, missing = receipt.absent(self.folder.repos, units, told)
-        if last and arrived.unchanged == len(units) == len(old) and (gone, missing) == (told["gone"], told["missing"]):
+        if last and state_of(units) == state_of(old) and (gone, missing) == (told["gone"], told["missing"]):
             self._renew(last, units, stored)
             return self._pull("unchanged", last, told)
         number = max([last, *self.folder.numbers()]) + 1
         told = self._land(number, generations.get(last, ""), quarantine, units, gone, missing)
         return self._pull("new" if told["complete"] else "partial", number, told)
 
-    def _receive(self, stream: Stream, request: dict[str, Any], quarantine: HomeGit, known: dict[str, Unit],
+    def _receive(self, stream: Stream, settings: Mapping[str, Any], quarantine: HomeGit, old: list[Unit],
                  progress: Progress | None) -> Reception:
         transfer = Transfer(stream, self.folder.limits)
-        reception = Reception(quarantine, self.folder.limits, known, progress)
+
+        def answer(known: bool) -> None:
+            transfer.reply([] if known else self.store.have(old), self.store.held())
+
+        state = state_of(old)
+        reception = Reception(quarantine, self.folder.limits, {unit.key: unit for unit in old}, state, answer, progress)
         try:
-            transfer.ask(request)
+            transfer.ask(capture(settings), state)
             for kind, payload in transfer.frames():
                 reception.take(kind, payload, transfer.received)
             reception.close()
@@ -80,8 +87,9 @@ class _Course:
         """Everything is decided and written aside first; the store's transaction makes it so, the rename shows it."""
         scratch = self.folder.scratch(number)
         try:
-            with Objects(quarantine, self.folder.limits) as objects:
-                verified(quarantine, units, objects)
+            with Contents(quarantine, self.folder.limits) as contents:
+                objects = contents.objects
+                verified(quarantine, units, contents)
                 plan = self.folder.plan(units, objects)
                 self.folder.weigh(plan, quarantine, self.store.git, self.received)
                 plan.write(scratch, objects)
@@ -128,11 +136,12 @@ class _Course:
 
 def pull(open_stream: Callable[[Sequence[str]], Stream], *, sandbox: str, sandbox_id: str, repos: Sequence[str],
          store: Path, workspace: str = "/workspace", sessions: str = "/home/pi/.pi/agent/sessions",
-         limits: Limits | None = None, progress: Progress | None = None) -> Pull:
+         artifacts: Sequence[str] = (), limits: Limits | None = None, progress: Progress | None = None) -> Pull:
     """Bring home what a sandbox holds, as one new generation or not at all.
 
     `open_stream` starts an argument list inside the sandbox as its user. `sandbox` is "developer/name", `repos` the
-    names of the repositories that should be in `workspace`, `store` the folder of all results. `progress` is called
+    names of the repositories that should be in `workspace`, `store` the folder of all results, `artifacts` patterns of
+    ignored files that are wanted (relative to `workspace`, `**` for any number of folders). `progress` is called
     with what is being received and the bytes so far. Never raises for anything that the sandbox, a connection or a
     disk did: then `result` is "refused" or "failed" and `trouble` says why. Raises ValueError for names that are none.
     """
@@ -141,20 +150,21 @@ def pull(open_stream: Callable[[Sequence[str]], Stream], *, sandbox: str, sandbo
     limits = limits or Limits()
     folder = Folder(store.joinpath(*sandbox.split("/")), repos, limits)
     course = _Course(sandbox, sandbox_id, Store(store, sandbox_id, limits), folder, time.monotonic())
-    request = {"workspace": workspace, "sessions": sessions, "waived": list(WAIVED_FOLDERS), "files": limits.files,
-               "file": limits.file, "ignored_files": limits.ignored_files, "ignored_bytes": limits.ignored_bytes}
+    settings = {"workspace": workspace, "sessions": sessions, "artifacts": list(artifacts),
+                "waived": list(WAIVED_FOLDERS), "files": limits.files, "file": limits.file,
+                "ignored_files": limits.ignored_files, "ignored_bytes": limits.ignored_bytes}
     try:
         _private(store)
         _private(store / ".store")
         with held(store / ".store" / f"{sandbox_id}.lock"):
             try:
-                stream = open_stream(ARGV)
-                try:
-                    return course.run(stream, request, progress)
-                finally:
-                    stream.close()
-            finally:
-                course.store.discard()
+                with closing(open_stream(ARGV)) as stream:
+                    done = course.run(stream, settings, progress)
+            except BaseException as error:
+                course.store.settle(keep=_broke_off(error))
+                raise
+            course.store.settle(keep=False)
+            return done
     except Refusal as refusal:
         return course.ended(refusal)
     except PifleetError as error:
@@ -162,6 +172,13 @@ def pull(open_stream: Callable[[Sequence[str]], Stream], *, sandbox: str, sandbo
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         return course.ended(Refusal("io.space" if full else "io.failed", str(error)))
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Whether an answer ended early and what came of it spares the next one from sending that again."""
+    if isinstance(error, Refusal):
+        return error.code.startswith(("proto.cut", "proto.exit", "timeout."))
+    return isinstance(error, PifleetError | KeyboardInterrupt)
 
 
 def _private(folder: Path) -> None:

@@ -4,9 +4,11 @@ It must not know how it arrived or where it is kept."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pifleet.results.capture import framing
 
 TREES = ("workspace", "sessions")
 COMMITS = ("snapshot", "index", "ignored", "artifacts", "blocks", "operation", "tips")
@@ -38,6 +40,11 @@ class Unit:
         return {*self.certain, *self.refs.values()}
 
     @property
+    def histories(self) -> set[str]:
+        """Commits and tags of the sandbox itself, with all that they reach."""
+        return {*self.refs.values(), *self.facts["stashes"], *filter(None, [self.facts["head"], self.facts["tips"]])}
+
+    @property
     def certain(self) -> set[str]:
         """Those that must be commits, apart from branches."""
         return {*self.commits.values(), *self.facts["stashes"], *filter(None, [self.facts["head"]])}
@@ -53,3 +60,8 @@ class Unit:
         own = ("kind", "path", "state", "refs", "notes")
         facts = {name: value for name, value in stored.items() if name not in own}
         return cls(stored["kind"], os.fsencode(stored["path"]), stored["state"], facts, dict(stored["refs"]), notes)
+
+
+def state_of(units: Iterable[Unit]) -> str:
+    """The digest of all units' states, by which a request names what home holds; "" where that is nothing."""
+    return framing.state_of((unit.key, unit.state) for unit in units)

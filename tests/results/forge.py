@@ -69,13 +69,13 @@ class Forge:
         """The frames of one unit whose snapshot has this tree."""
         snapshot = facts.pop("snapshot", None) or self.commit(tree)
         told = {"kind": "unit", "unit": kind, "path": path, "state": "0" * 64, "head_ref": "", "head": "",
-                "snapshot": snapshot, "index": "", "ignored": "", "operation": "", "tips": "", "stashes": [],
-                "operation_name": "", "files": 1, "bytes": 1, "more": 0} | facts
+                "snapshot": snapshot, "index": "", "ignored": "", "artifacts": "", "blocks": "", "operation": "",
+                "tips": "", "stashes": [], "operation_name": "", "files": 1, "bytes": 1, "more": 0} | facts
         named = list((refs or {}).items())
         listed = b"".join(record(kind="refs", items=named[at : at + 300]) for at in range(0, len(named), 300))
         if pack is None:
             pack = self.pack(snapshot, *(refs or {}).values())
-        return record(**told) + listed + sections(pack) + record(kind="done", path=path)
+        return sections(pack) + record(**told) + listed + record(kind="done", path=path)
 
     def rest(self, but: str = "") -> bytes:
         """The two trees that every answer has, empty."""
@@ -94,7 +94,7 @@ def record(**told: Any) -> bytes:
 def sections(pack: bytes) -> bytes:
     if not pack:
         return b""
-    end = {"bytes": len(pack), "sha256": hashlib.sha256(pack).hexdigest()}
+    end = {"bytes": len(pack), "sha256": hashlib.sha256(pack).hexdigest(), "pack": "whole"}
     return b"".join(frame(b"D", pack[at : at + (1 << 20)]) for at in range(0, len(pack), 1 << 20)) + frame(
         b"E", json.dumps(end).encode())
 
@@ -149,4 +149,4 @@ def replaying(answer: bytes, folder: Path, code: int = 0) -> LocalStream:
     """A sandbox that takes what it is sent and gives this answer."""
     path = folder / "answer"
     path.write_bytes(answer)
-    return LocalStream(["sh", "-c", 'cat >/dev/null; cat "$1"; exit "$2"', "sh", str(path), str(code)])
+    return LocalStream(["sh", "-c", 'read -r _; cat "$1"; exit "$2"', "sh", str(path), str(code)])

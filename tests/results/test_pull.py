@@ -16,7 +16,6 @@ import pytest
 
 from pifleet.errors import HostFailed, PifleetError
 from pifleet.results import Limits, list_generations
-from pifleet.results.incoming.transfer import program
 from pifleet.stream import LocalStream
 from tests.results.box import Box, everything, files, git
 
@@ -195,7 +194,7 @@ def test_more_files_than_the_limit_are_refused(box: Box) -> None:
 def test_progress_names_what_is_being_received(box: Box) -> None:
     heard: list[tuple[str, int]] = []
     done = box.pull(progress=lambda what, size: heard.append((what, size)))
-    assert {what for what, _ in heard} == {"api", "workspace", "sessions"}
+    assert {what for what, _ in heard} == {"receiving"}
     assert 0 < heard[0][1] <= heard[-1][1] <= done.bytes
 
 
@@ -227,21 +226,26 @@ def test_a_name_that_is_none_is_our_own_mistake(box: Box, name: str) -> None:
 
 def test_a_capture_that_loses_its_reader_leaves_nothing_behind(box: Box) -> None:
     (box.api / "big.bin").write_bytes(os.urandom(30 << 20))
-    request = {"workspace": str(box.workspace), "sessions": str(box.sessions), "state": {}, "have": [], "waived": [],
-               "files": 1000, "file": 1 << 40, "ignored_files": 0, "ignored_bytes": 0}
     taken: list[LocalStream] = []
-    box.pull(open_stream=lambda argv: taken.append(box.open(argv)) or taken[0])
-    argv = [str(word) for word in taken[0]._child.args]  # type: ignore[union-attr]
-    child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             env={"PATH": os.environ["PATH"], "HOME": str(box.home)})
-    assert child.stdin
-    assert child.stdout
-    child.stdin.write(program() + json.dumps(request).encode() + b"\n")
-    child.stdin.flush()
-    child.stdout.read(100_000)
-    child.stdout.close()
-    assert child.wait(30) == 141
-    assert [path.name for path in box.home.iterdir()] == [".pi"]
+
+    def closing_early(argv: Sequence[str]) -> LocalStream:
+        taken.append(box.open(argv))
+        read, seen = taken[0].read, []
+
+        def some(size: int, timeout: float) -> bytes:
+            seen.append(read(size, timeout))
+            if len(seen) > 5:
+                assert taken[0]._child.stdout
+                taken[0]._child.stdout.close()
+                assert taken[0].wait(30) == 141
+                raise HostFailed("the line is cut")
+            return seen[-1]
+
+        taken[0].read = some  # type: ignore[method-assign]
+        return taken[0]
+
+    assert box.pull(open_stream=closing_early).result == "failed"
+    assert sorted(path.name for path in box.home.iterdir()) == [".cache", ".pi"]
 
 
 @contextmanager

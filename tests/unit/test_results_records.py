@@ -12,7 +12,8 @@ RECORD = Limits().record
 OID = "1" * 40
 UNIT: dict[str, Any] = {
     "kind": "unit", "unit": "repo", "path": "api", "state": "2" * 64, "head_ref": "refs/heads/main", "head": OID,
-    "snapshot": OID, "index": "", "ignored": "", "operation": "", "tips": "", "stashes": [], "operation_name": "",
+    "snapshot": OID, "index": "", "ignored": "", "artifacts": "", "blocks": "", "operation": "", "tips": "",
+    "stashes": [], "operation_name": "",
     "files": 3, "bytes": 17, "more": 0,
 }
 GOOD = {
@@ -21,7 +22,9 @@ GOOD = {
     "a path that is not UTF-8": UNIT | {"path": "caf\xe9"},
     "refs": {"kind": "refs", "items": [["refs/heads/main", OID]]},
     "notes": {"kind": "notes", "items": [["a\xff", "special", 0]]},
-    "alive": {"kind": "alive"},
+    "alive": {"kind": "alive", "doing": "reading api"},
+    "a question": {"kind": "ask", "known": True},
+    "nothing new": {"kind": "unchanged"},
 }
 BAD: dict[str, Any] = {
     "bool-size": UNIT | {"files": True},

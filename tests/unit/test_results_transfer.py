@@ -11,7 +11,8 @@ import pytest
 
 from pifleet.results.capture import framing
 from pifleet.results.capture.framing import MAGIC, frame
-from pifleet.results.incoming.transfer import ARGV, Transfer, program
+from pifleet.results.incoming.program import ARGV
+from pifleet.results.incoming.transfer import Transfer, capture
 from pifleet.results.limits import Limits, Refusal
 from pifleet.stream import LocalStream
 
@@ -57,7 +58,7 @@ STREAMS = {
     "junk-after-end": (WHOLE + b"x", "proto.junk"),
     "two-answers": (WHOLE + WHOLE, "proto.junk"),
     "banner-noise": (b"Welcome to \x1b[31mDebian\n" + WHOLE, "proto.magic"),
-    "other-version": (WHOLE.replace(b" 1\n", b" 2\n", 1), "proto.magic"),
+    "other-version": (WHOLE.replace(b" 2\n", b" 1\n", 1), "proto.magic"),
     "a tar": (b"workspace/\0" + b"\0" * 500, "proto.magic"),
     "a bundle": (b"# v2 git bundle\n" + b"x" * 40, "proto.magic"),
     "frame-4GiB": (MAGIC + b"D\xff\xff\xff\xff", "limit.frame"),
@@ -95,7 +96,7 @@ def test_stall_is_cut_off() -> None:
 
 
 def test_drip_of_one_byte_at_a_time_is_cut_off() -> None:
-    drip = "printf 'PIFLEET-RESULTS 1\\nD\\0\\1\\0\\0'; while sleep 0.05; do printf x; done"
+    drip = "printf 'PIFLEET-RESULTS 2\\nD\\0\\1\\0\\0'; while sleep 0.05; do printf x; done"
     assert code_of(saying(drip), Limits(idle=5, total=0.5)) == "timeout.total"
 
 
@@ -105,28 +106,46 @@ def test_one_that_never_ends_after_its_answer_is_cut_off(tmp_path: Path) -> None
 
 
 def test_too_many_bytes_are_cut_off() -> None:
-    endless = "printf 'PIFLEET-RESULTS 1\\n'; while :; do printf 'D\\0\\0\\0\\4abcd'; done"
+    endless = "printf 'PIFLEET-RESULTS 2\\n'; while :; do printf 'D\\0\\0\\0\\4abcd'; done"
     assert code_of(saying(endless), Limits(wire=100_000)) == "limit.wire"
 
 
 def test_one_that_takes_no_bytes_is_cut_off() -> None:
     stream = saying("sleep 20")
     with pytest.raises(Refusal) as refusal:
-        Transfer(stream, Limits(idle=0.3)).ask({"have": ["1" * 40] * 10000})
+        Transfer(stream, Limits(idle=0.3)).reply(["1" * 40] * 10000, b"")
     assert refusal.value.code == "timeout.idle"
     stream.close()
 
 
-def test_the_program_that_is_sent_needs_nothing_that_is_installed() -> None:
-    stream = LocalStream([sys.executable, *ARGV[1:]], env={"PATH": "/nonexistent"})
-    stream.send(program() + b'{"workspace": "/", "sessions": "/"}\n')
-    stream.end()
-    answer = b""
-    while part := stream.read(65536, 10):
-        answer += part
-    assert stream.wait(10) == 1
-    assert answer.startswith(MAGIC)
-    assert b"git is not installed" in answer
+def test_the_program_that_is_sent_needs_nothing_that_is_installed(tmp_path: Path) -> None:
+    answers = []
+    for _ in range(2):
+        stream = LocalStream([sys.executable, *ARGV[1:]], env={"PATH": "/nonexistent", "HOME": str(tmp_path)})
+        transfer = Transfer(stream, LIMITS)
+        transfer.ask(capture({"workspace": "/", "sessions": "/"}), "")
+        with pytest.raises(Refusal, match="cut off"):
+            answers += transfer.frames()
+        stream.close()
+    assert [b"git is not installed" in payload for _, payload in answers] == [True, True]
+
+
+def test_a_program_that_is_kept_is_not_sent_again_and_a_changed_one_is(tmp_path: Path) -> None:
+    sent = []
+    for attempt in range(3):
+        stream = LocalStream([sys.executable, *ARGV[1:]], env={"PATH": "/nonexistent", "HOME": str(tmp_path)})
+        send, lengths = stream.send, []
+        stream.send = lambda data, send=send, lengths=lengths: (lengths.append(len(data)), send(data))  # type: ignore
+        transfer = Transfer(stream, LIMITS)
+        transfer.ask(capture({"workspace": "/", "sessions": "/"}), "")
+        with pytest.raises(Refusal, match="cut off"):
+            list(transfer.frames())
+        sent.append(sum(lengths))
+        stream.close()
+        if attempt == 1:
+            (kept,) = (tmp_path / ".cache/pifleet").iterdir()
+            kept.write_bytes(kept.read_bytes()[:-1])
+    assert (sent[1], sent[2]) == (66, sent[0])
 
 
 @pytest.mark.parametrize("path", sorted(Path(framing.__file__).parent.glob("*.py")), ids=lambda path: path.name)

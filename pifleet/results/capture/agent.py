@@ -1,9 +1,10 @@
 """Owns the course of a capture: every repository below the workspace, what lies beside them, the session logs.
 It must not know how an object is made or a frame is written.
 
-The request is one line of JSON on standard input: `workspace` and `sessions` (folders), `state` (unit -> digest of what
-home holds), `have` (ids of objects home holds), `waived` (names of ignored folders that need not be saved), and the
-limits `files`, `file`, `ignored_files`, `ignored_bytes`.
+`main` gets the settings: `workspace` and `sessions` (folders), `artifacts` (patterns), `waived` (names of ignored
+folders that need not be saved), and the limits `files`, `file`, `ignored_files`, `ignored_bytes`. The request is the
+digest of the state that home holds. Standard input brings the answer to the one question that is asked: what of
+histories home has, and which objects of an earlier, broken answer.
 """
 
 from __future__ import annotations
@@ -16,42 +17,65 @@ import signal
 import sys
 import tempfile
 import time
-from typing import Any
+from typing import IO, Any
 
-from pifleet.results.capture.bench import Bench
-from pifleet.results.capture.framing import Answer, text_of
+from pifleet.results.capture.artifacts import Patterns
+from pifleet.results.capture.framing import Answer, state_of, text_of
+from pifleet.results.capture.history import send_history
+from pifleet.results.capture.memory import Memory, UnitMemory
+from pifleet.results.capture.packs import Sender
 from pifleet.results.capture.repository import WAIVED, Repository
 from pifleet.results.capture.tool import Broken, Fatal, git
+from pifleet.results.capture.trees import EMPTY, commit_content
 from pifleet.results.capture.unit import DEPTH, Unit
 
 SCRATCH = ".pifleet-pull-"
-COMMITS = ("snapshot", "index", "ignored", "operation", "tips")
+CACHE = ".cache/pifleet/results"
 _NOTES = 1000
 _STASHES = 500
+_TIPS = 200
 _STALE_SECONDS = 6 * 3600
 
 
 class Capture:
     """One answer to one request; `scratch` is an empty private folder."""
 
-    def __init__(self, request: dict[str, Any], answer: Answer, scratch: bytes) -> None:
-        self._request, self._answer, self._scratch = request, answer, scratch
-        self._workspace = os.path.normpath(os.fsencode(request["workspace"]))
-        self._have: list[str] = list(request["have"])
+    def __init__(self, settings: dict[str, Any], state: str, answer: Answer, replies: IO[bytes],
+                 scratch: bytes) -> None:
+        self._settings, self._state, self._answer, self._scratch = settings, state, answer, scratch
+        self._workspace = os.path.normpath(os.fsencode(settings["workspace"]))
+        self._cache = os.path.join(os.path.expanduser("~"), CACHE)
+        self._patterns = Patterns(self._workspace, settings["artifacts"])
+        self._old = Memory.load(self._cache, state)
+        self._new = Memory()
+        self._sender = Sender(answer, replies, known=self._old.known)
         self._repositories: dict[bytes, tuple[bytes, bool]] = {}  # folder -> git directory, bare
         self._seen = 0
+        self._same: list[dict[str, str]] = []  # records that are only needed when another unit has changed
 
     def run(self) -> None:
         if not os.path.isdir(self._workspace):
-            raise Fatal("capture.workspace", f"there is no folder {self._request['workspace']}")
+            raise Fatal("capture.workspace", f"there is no folder {self._settings['workspace']}")
         self._find(self._workspace, 0)
         for root in sorted(self._repositories):
             if root in self._repositories:
                 self._repository(os.path.relpath(root, self._workspace), root)
         if self._workspace not in self._repositories:
-            self._send("tree", b"workspace", self._workspace, Repository())
-        self._send("tree", b"sessions", os.fsencode(self._request["sessions"]), Repository())
+            self._capture("tree", b"workspace", self._workspace, Repository())
+        self._capture("tree", b"sessions", os.fsencode(self._settings["sessions"]), Repository())
+        self._end()
+
+    def _end(self) -> None:
+        state = state_of((key, unit.state) for key, unit in self._new.units.items())
+        if state == self._state and not self._sender.asked:
+            self._answer.record(kind="unchanged")
+        else:
+            for record in self._same:
+                self._answer.record(kind="same", **record)
+        self._sender.flush()
         self._answer.end()
+        if state != self._state or not self._old.known:
+            self._new.save(self._cache, state)
 
     def _find(self, folder: bytes, depth: int) -> None:
         try:
@@ -59,8 +83,8 @@ class Capture:
         except OSError:
             return  # the walk of the unit that holds it says so
         self._seen += len(children)
-        if self._seen > self._request["files"]:
-            raise Fatal("limit.files", f"more than {self._request['files']} files in the workspace")
+        if self._seen > self._settings["files"]:
+            raise Fatal("limit.files", f"more than {self._settings['files']} files in the workspace")
         names = {child.name for child in children}
         if b".git" in names:
             self._repositories[folder] = (os.path.join(folder, b".git"), False)
@@ -72,63 +96,91 @@ class Capture:
                 self._find(child.path, depth + 1)
 
     def _repository(self, path: bytes, root: bytes) -> None:
-        """One that git cannot read, or that lacks objects, is told as failed, and its files come as they are."""
+        """One that git cannot read, or that lacks objects, comes as plain files with a note that says why."""
+        git_dir, bare = self._repositories[root]
+        scratch = os.path.join(self._scratch, b"repository")
+        os.mkdir(scratch)
         try:
-            git_dir, bare = self._repositories[root]
-            repository = Repository.read(git_dir, root, bare, self._workspace)
+            old = self._old.units.get(f"repo:{text_of(path)}", UnitMemory())
+            repository = Repository.read(git_dir, root, bare, self._workspace, scratch, old.loose)
             self._adopt_tracked(root, repository)
-            self._send("repo", path, root, repository)
+            self._capture("repo", path, root, repository)
         except Fatal:
             raise
         except Broken as error:
-            self._answer.record(kind="failed", path=text_of(path), text=str(error)[:1000])
             plain = Repository()
             plain.notes.append((b".git", error.reason, 0))
-            self._send("repo", path, root, plain)
+            self._capture("repo", path, root, plain)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
     def _adopt_tracked(self, root: bytes, repository: Repository) -> None:
         """A tracked folder that looks like a bare repository (a test's data, say) is content of its tracker."""
         for folder in [folder for folder, (_, bare) in self._repositories.items() if bare]:
-            prefix = os.path.relpath(folder, root) + b"/"
-            if any(path.startswith(prefix) for _, _, (_, _, path) in repository.index):
+            if folder.startswith(root + b"/") and repository.tracked(os.path.relpath(folder, root)):
                 del self._repositories[folder]
 
-    def _send(self, kind: str, path: bytes, root: bytes, repository: Repository) -> None:
-        bench = Bench(os.path.join(self._scratch, b"bench"), repository.objects)
-        try:
-            unit = Unit(root, repository, set(self._repositories), self._request, bench)
-            if os.path.isdir(root):
-                unit.capture()
-            else:
-                bench.commit("snapshot", [], [])
-            self._tell(kind, path, unit, repository, bench)
-        finally:
-            bench.close()
-
-    def _tell(self, kind: str, path: bytes, unit: Unit, repository: Repository, bench: Bench) -> None:
-        made = bench.finish()
-        lost = [note for note in unit.notes if note[1] not in WAIVED]
-        listed = [*lost, *(note for note in unit.notes if note[1] in WAIVED)][:_NOTES]
+    def _capture(self, kind: str, path: bytes, root: bytes, repository: Repository) -> None:
         name = {"unit": kind, "path": text_of(path)}
-        facts = {"head_ref": repository.head_ref, "head": repository.head, "stashes": repository.stashes[:_STASHES],
-                 "operation_name": repository.operation, "files": unit.files, "bytes": unit.bytes,
-                 "more": max(0, len(lost) - _NOTES)}
-        notes = [[text_of(where), reason, size] for where, reason, size in listed]
-        refs = sorted(repository.refs.items())
-        trees = sorted((what, tree) for what, (_, tree) in made.items())
-        whole = json.dumps([name, facts, notes, refs, sorted(repository.tips), trees], sort_keys=True)
-        state = hashlib.sha256(whole.encode()).hexdigest()
-        if self._request["state"].get(f"{kind}:{text_of(path)}") == state:
-            self._answer.record(kind="same", state=state, **name)
-            return
-        commits = {what: made[what][0] if what in made else "" for what in COMMITS}
-        self._answer.record(kind="unit", state=state, **name, **facts, **commits)
-        self._answer.records("refs", refs)
-        self._answer.records("notes", notes)
-        wanted = sorted({oid for oid in (*commits.values(), repository.head, *repository.refs.values()) if oid})
-        bench.send(wanted, self._have, self._answer)
-        self._answer.record(kind="done", path=text_of(path))
-        self._have += wanted  # the units after this one may lean on it
+        key = f"{kind}:{text_of(path)}"
+        self._answer.doing = f"reading {key.partition(':')[2]}"
+        old = self._old.units.get(key, UnitMemory())
+        unit = Unit(root, repository, set(self._repositories), self._settings, old, self._sender, self._patterns,
+                    known=self._old.known)
+        unit.capture()
+        facts, notes, refs = _facts(unit, repository)
+        trees = sorted((part, tree.hex()) for part, tree in unit.trees.items())
+        whole = json.dumps([name, facts, notes, refs, sorted(repository.tips), trees])
+        state = unit.memory.state = hashlib.sha256(whole.encode()).hexdigest()
+        wanted = {repository.head, *repository.refs.values(), *repository.tips, *repository.staged} - {""}
+        unit.memory.commits = sorted(wanted)
+        if old.state == state and self._old.known:
+            self._same.append({**name, "state": state})
+        else:
+            self._send_history(repository, wanted, old)
+            for oid, content in unit.new_trees:
+                self._sender.add("tree", content, oid)
+            commits = self._commits(unit, repository)
+            self._answer.record(kind="unit", state=state, **name, **facts, **commits)
+            self._answer.records("refs", refs)
+            self._answer.records("notes", notes)
+            self._answer.record(kind="done", path=text_of(path))
+        self._new.units[key] = unit.memory
+
+    def _send_history(self, repository: Repository, wanted: set[str], old: UnitMemory) -> None:
+        known = set(old.commits) if self._old.known else set()
+        if wanted - known:
+            sent = {oid for memory in self._new.units.values() for oid in memory.commits}
+            send_history(repository, wanted, known | sent, self._sender)
+
+    def _commits(self, unit: Unit, repository: Repository) -> dict[str, str]:
+        """`snapshot` has HEAD and, where it differs, the index as its parents; `tips` leads to all lost commits."""
+        made = dict.fromkeys(("snapshot", "index", "ignored", "artifacts", "blocks", "operation", "tips"), "")
+
+        def commit(part: str, tree: bytes, parents: list[str]) -> None:
+            made[part] = self._sender.make("commit", commit_content(tree, parents, part)).hex()
+
+        head = [repository.head] if repository.head else []
+        for part, tree in sorted(unit.trees.items()):  # the index before the snapshot
+            parents = {"index": head, "snapshot": [*head, *filter(None, [made["index"]])]}
+            commit(part, tree, parents.get(part, []))
+        tips = sorted(repository.tips)
+        if tips:
+            self._sender.add("tree", b"", EMPTY)
+        for at in range(0, len(tips), _TIPS):
+            commit("tips", EMPTY, [*filter(None, [made["tips"]]), *tips[at : at + _TIPS]])
+        self._sender.flush()
+        return made
+
+
+def _facts(unit: Unit, repository: Repository) -> tuple[dict[str, Any], list[Any], list[tuple[str, str]]]:
+    """The unit's facts, its notes (those that mean a loss first) and refs, as they are told."""
+    lost = [note for note in unit.notes if note[1] not in WAIVED]
+    listed = [*lost, *(note for note in unit.notes if note[1] in WAIVED)][:_NOTES]
+    facts = {"head_ref": repository.head_ref, "head": repository.head, "stashes": repository.stashes[:_STASHES],
+             "operation_name": repository.operation, "files": unit.files, "bytes": unit.bytes,
+             "more": max(0, len(lost) - _NOTES)}
+    return facts, [[text_of(where), reason, size] for where, reason, size in listed], sorted(repository.refs.items())
 
 
 def _scratch_parent(workspace: str) -> str:
@@ -150,18 +202,18 @@ def _scratch(workspace: str) -> str:
     return tempfile.mkdtemp(prefix=SCRATCH, dir=parent)
 
 
-def main() -> int:
+def main(settings: dict[str, Any], request: str, replies: IO[bytes], out: IO[bytes]) -> int:
+    """The exit code of the program."""
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the scratch folder goes too
-    request = json.loads(sys.stdin.buffer.readline())
     scratch = ""
     try:
-        answer = Answer(sys.stdout.buffer)
+        answer = Answer(out)
         try:
             if not shutil.which("git"):
                 raise Fatal("capture.tool", "git is not installed")
-            scratch = _scratch(request["workspace"])
-            Capture(request, answer, os.fsencode(scratch)).run()
+            scratch = _scratch(settings["workspace"])
+            Capture(settings, request, answer, replies, os.fsencode(scratch)).run()
         except Broken as error:
             answer.record(kind="fatal", reason=error.reason, text=str(error)[:1000])
             return 1

@@ -1,8 +1,9 @@
 """Owns the form of the answer: magic, frames, sections, the end mark. It must not know what the records say.
 
 The answer is MAGIC and then frames: one byte of type, four of length (big endian), the payload.
-  J  one record (JSON)     D  bytes of a pack     E  ends a section of at most SECTION bytes with its sha256
+  J  one record (JSON)     D  bytes of a pack     E  ends a section (at most SECTION bytes and one object more)
   Z  ends the answer with the sha256 of all frames before it
+A pack is one section or several; `pack` in the E record says whether it goes on, is whole, or broke off.
 Names are bytes and need not be UTF-8, so they travel as text of one character per byte (latin-1).
 """
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterable
 from typing import IO, Any
 
-MAGIC = b"PIFLEET-RESULTS 1\n"
+MAGIC = b"PIFLEET-RESULTS 2\n"
 SECTION = 8_000_000
 CHUNK = 1 << 20
 BATCH = 24_000  # a record's list is cut here, far below the 64 KiB that the receiver takes
@@ -31,13 +32,19 @@ def frame(kind: bytes, payload: bytes) -> bytes:
     return kind + struct.pack(">I", len(payload)) + payload
 
 
+def state_of(units: Iterable[tuple[str, str]]) -> str:
+    """The digest by which both ends name everything of a sandbox, from (key, state) of its units; "" for none."""
+    told = sorted(units)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest() if told else ""
+
+
 class Answer:
-    """Writes the answer; a second thread keeps it alive while git or a big file takes its time."""
+    """Writes the answer; a second thread keeps it alive, and says what is being done, while that takes its time."""
 
     def __init__(self, out: IO[bytes]) -> None:
+        self.doing = ""
         self._out, self._lock, self._digest, self._open = out, threading.Lock(), hashlib.sha256(), True
         out.write(MAGIC)
-        out.flush()
         threading.Thread(target=self._keep_alive, daemon=True).start()
 
     def _frame(self, kind: bytes, payload: bytes) -> None:
@@ -49,7 +56,7 @@ class Answer:
                 self._out.flush()
 
     def record(self, **fields: Any) -> None:
-        self._frame(b"J", json.dumps(fields).encode())
+        self._frame(b"J", json.dumps(fields, separators=(",", ":")).encode())
 
     def records(self, kind: str, items: Iterable[Any]) -> None:
         """A list of any length, as records of bounded size."""
@@ -64,18 +71,12 @@ class Answer:
         if batch:
             self.record(kind=kind, items=batch)
 
-    def data(self, source: IO[bytes]) -> None:
-        """Everything of `source`, as sections."""
-        while True:
-            digest, size = hashlib.sha256(), 0
-            while size < SECTION and (chunk := source.read(min(CHUNK, SECTION - size))):
-                digest.update(chunk)
-                size += len(chunk)
-                self._frame(b"D", chunk)
-            if size:
-                self._frame(b"E", json.dumps({"bytes": size, "sha256": digest.hexdigest()}).encode())
-            if size < SECTION:
-                return
+    def section(self, data: bytes, pack: str) -> None:
+        """One section; `pack` is "whole" when the pack ends with it, "more" or "broken"."""
+        for at in range(0, len(data), CHUNK):
+            self._frame(b"D", data[at : at + CHUNK])
+        end = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "pack": pack}
+        self._frame(b"E", json.dumps(end, separators=(",", ":")).encode())
 
     def end(self) -> None:
         with self._lock:
@@ -87,6 +88,6 @@ class Answer:
         while self._open:
             time.sleep(ALIVE_SECONDS)
             try:
-                self.record(kind="alive")
+                self.record(kind="alive", doing=self.doing[:200])
             except (OSError, ValueError):
                 return  # the reader is gone; the main thread finds out at its next frame

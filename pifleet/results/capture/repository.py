@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
+from pifleet.results.capture.loose import Loose
 from pifleet.results.capture.tool import Broken, git
+from pifleet.results.capture.trees import EMPTY, nest
 
-Entry = tuple[str, str, bytes]  # mode, object id, path
 Note = tuple[bytes, str, int]  # path, reason, bytes
 
 WAIVED = ("waived", "empty", "ref.name")  # reasons for which nothing is lost
@@ -20,7 +23,11 @@ OPERATIONS = {"MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "
               "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "BISECT_LOG": "bisect"}
 _STATE = (*OPERATIONS, "MERGE_MSG", "MERGE_MODE", "SQUASH_MSG", "REBASE_HEAD", "ORIG_HEAD", "AUTO_MERGE",
           "BISECT_START", "BISECT_TERMS", "BISECT_NAMES", "BISECT_EXPECTED_REV", "sequencer")
-_STATE_BYTES = 16 << 20
+# Index entries that the work tree need not show: submodules, and what a sparse checkout leaves out (`ls-files -sv`).
+_UNSHOWN = re.compile(rb"(?:^|\0)(?:[A-Za-z] (160000)|[Ss] (\d{6})) ([0-9a-f]{40}) 0\t([^\0]+)")
+_STAGED = re.compile(rb"(?:^|\0)[A-Za-z?] (\d{6}) ([0-9a-f]{40}) 0\t([^\0]+)")
+_CHANGE = re.compile(rb":\d{6} (\d{6}) [0-9a-f]{40} ([0-9a-f]{40}) ([A-Z])\d*\0[^\0]+\0")
+_LISTED = re.compile(rb"(?:^|\0)[^\t\0]*?([0-9a-f]{40})\t")
 
 
 def storable(name: str) -> bool:
@@ -35,42 +42,69 @@ class Repository:
 
     def __init__(self) -> None:
         self.bare = False
-        self.head_ref = self.head = self.operation = ""
-        self.objects: list[bytes] = []
+        self.git_dir = b""
+        self.head_ref = self.head = self.head_tree = self.operation = ""
         self.refs: dict[str, str] = {}
         self.tips: set[str] = set()
         self.stashes: list[str] = []
-        self.index: list[tuple[str, int, Entry]] = []  # the tag of `ls-files -v`, the stage, the entry
-        self.committed: list[Entry] = []
+        self.index: dict[bytes, Any] | None = None  # nested, see trees.nest; None where it is as HEAD
+        self.staged: set[str] = set()  # ids of its blobs that HEAD has not at their place
+        self.unshown: dict[bytes, Any] = {}  # nested, see trees.nest
+        self.unmerged: list[tuple[int, str, bytes]] = []  # stage, blob, path
         self.ignored: set[bytes] = set()
-        self.state_files: dict[bytes, bytes] = {}
+        self.state_files: list[tuple[bytes, bytes]] = []  # (relative to the git directory, full path)
         self.notes: list[Note] = []
+        self.loose = Loose()
+        self._root = b""
 
     @classmethod
-    def read(cls, git_dir: bytes, root: bytes, bare: bool, workspace: bytes) -> Repository:
-        """Raises Broken where git cannot make sense of it, or where home could not."""
+    def read(cls, git_dir: bytes, root: bytes, bare: bool, workspace: bytes, scratch: bytes,
+             loose: Loose) -> Repository:
+        """`loose` is what was seen of its loose objects before. Raises Broken where git, or home, cannot cope."""
         self = cls()
-        self.bare = bare
-        asked = ("--absolute-git-dir", "--git-path", "objects", "--show-object-format", "--is-shallow-repository")
+        self.bare, self._root = bare, root
+        asked = ("--absolute-git-dir", "--git-path", "objects", "--git-path", "index", "--show-object-format",
+                 "--is-shallow-repository")
         lines = git(git_dir, "rev-parse", *asked, tree=root).split(b"\n")
-        if lines[2:] != [b"sha1", b"false", b""]:
-            shallow = lines[2] == b"sha1"
-            raise Broken("git.shallow" if shallow else "git.format", "a shallow clone" if shallow else repr(lines[2]))
-        git_dir, objects = lines[0], os.path.join(root, lines[1])
-        self.objects = [objects, *_relative_alternates(objects)]
-        self.head_ref = git(git_dir, "symbolic-ref", "-q", "HEAD", may_fail=True).decode("latin-1").strip()
-        self.head = git(git_dir, "rev-parse", "-q", "--verify", "HEAD^{commit}", may_fail=True).decode().strip()
-        self._read_refs(git_dir)
-        self._read_lost(git_dir)
-        self._read_worktrees(git_dir, workspace)
+        if lines[3:] != [b"sha1", b"false", b""]:
+            shallow = lines[3] == b"sha1"
+            raise Broken("git.shallow" if shallow else "git.format", "a shallow clone" if shallow else repr(lines[3]))
+        self.git_dir, objects, index = lines[0], os.path.join(root, lines[1]), os.path.join(root, lines[2])
+        self.head_ref = self._git("symbolic-ref", "-q", "HEAD", may_fail=True).decode("latin-1").strip()
+        self.head = self._git("rev-parse", "-q", "--verify", "HEAD^{commit}", may_fail=True).decode().strip()
+        if self.head:
+            self.head_tree = self._git("rev-parse", f"{self.head}^{{tree}}").decode().strip()
+        self._read_refs()
+        self._read_lost(loose, objects)
+        self._read_worktrees(workspace)
         if not bare:
-            self._read_index(git_dir, root)
-            self._read_operation(git_dir)
+            self._read_index(index, scratch)
+            self._read_operation()
         self.tips -= {self.head, *self.refs.values()}
         return self
 
-    def _read_refs(self, git_dir: bytes) -> None:
-        for line in git(git_dir, "for-each-ref", "--format=%(objectname) %(objecttype) %(refname)").splitlines():
+    def objects(self) -> set[bytes]:
+        """Ids of all that HEAD's tree holds, folders too, and of what is staged: these travel with the history."""
+        found = {bytes.fromhex(oid) for oid in self.staged}
+        if self.head_tree:
+            listed = self._git("ls-tree", "-r", "-t", "-z", "--full-tree", self.head_tree)
+            found |= {bytes.fromhex(oid.decode()) for oid in (self.head_tree.encode(), *_LISTED.findall(listed))}
+        return found
+
+    def tracked(self, path: bytes) -> bool:
+        """Whether the index holds something below `path`."""
+        return not self.bare and bool(self._git("--literal-pathspecs", "ls-files", "-z", "--", path, tree=self._root))
+
+    def blob(self, oid: str) -> bytes:
+        return self._git("cat-file", "blob", oid)
+
+    def _git(self, *args: str | bytes, data: bytes = b"", tree: bytes = b"", may_fail: bool = False, index: bytes = b"",
+             ) -> bytes:
+        env = {"GIT_INDEX_FILE": os.fsdecode(index)} if index else None
+        return git(self.git_dir, *args, data=data, tree=tree, may_fail=may_fail, env=env)
+
+    def _read_refs(self) -> None:
+        for line in self._git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)").splitlines():
             oid, kind, name = line.decode("latin-1").split(" ", 2)
             if storable(name):
                 self.refs[name] = oid
@@ -80,69 +114,74 @@ class Repository:
             if not name.startswith("refs/remotes/"):
                 self.notes.append((name.encode("latin-1"), "ref.name" if kind == "commit" else "ref.namespace", 0))
 
-    def _read_lost(self, git_dir: bytes) -> None:
-        """Stashes below the first, and what only a reflog remembers: the commits that lead to all others of those."""
+    def _read_lost(self, loose: Loose, objects: bytes) -> None:
+        """Stashes below the first, and the commits that lead to all that only a reflog, or nothing, leads to."""
         if "refs/stash" in self.refs:
-            self.stashes = self._asked(git_dir, "rev-list", "-g", "refs/stash").decode().split()
-        lines = self._asked(git_dir, "rev-list", "--parents", "--reflog", "--not", "--all").decode().splitlines()
+            self.stashes = self._asked("rev-list", "-g", "refs/stash").decode().split()
+        self.loose = loose.again(objects, lambda oids: self._asked("cat-file", "--batch-check", data=oids))
+        lost = "".join(f"{oid}\n" for oid in sorted(self.loose.commits)).encode()
+        shown = self._asked("rev-list", "--parents", "--reflog", "--stdin", "--not", "--all", data=lost)
+        lines = shown.decode().splitlines()
         reached = {parent for line in lines for parent in line.split()[1:]}
         self.tips |= {line.split()[0] for line in lines} - reached | set(self.stashes)
 
-    def _asked(self, git_dir: bytes, *args: str) -> bytes:
+    def _asked(self, *args: str, data: bytes = b"") -> bytes:
         """What a damaged log would not let git tell is missing from the capture, not the capture's end."""
         try:
-            return git(git_dir, *args)
+            return self._git(*args, data=data)
         except Broken:
             self.notes.append((f".git: {args[0]} {args[1]}".encode(), "git.connectivity", 0))
             return b""
 
-    def _read_worktrees(self, git_dir: bytes, workspace: bytes) -> None:
-        for field in self._asked(git_dir, "worktree", "list", "--porcelain", "-z").split(b"\0"):
+    def _read_worktrees(self, workspace: bytes) -> None:
+        for field in self._asked("worktree", "list", "--porcelain", "-z").split(b"\0"):
             key, _, value = field.partition(b" ")
             if key == b"HEAD" and value.strip(b"0"):
                 self.tips.add(value.decode())
             elif key == b"worktree" and not (value + b"/").startswith(workspace + b"/") and os.path.lexists(value):
                 self.notes.append((value, "worktree.outside", 0))
 
-    def _read_index(self, git_dir: bytes, root: bytes) -> None:
-        for line in git(git_dir, "ls-files", "-s", "-v", "-z", tree=root).split(b"\0")[:-1]:
-            facts, path = line.split(b"\t", 1)
-            tag, mode, oid, stage = facts.decode().split()
-            self.index.append((tag, int(stage), (mode, oid, path)))
-        if self.head:
-            for line in git(git_dir, "ls-tree", "-r", "-z", "--full-tree", self.head).split(b"\0")[:-1]:
-                facts, path = line.split(b"\t", 1)
-                mode, _, oid = facts.decode().split()
-                self.committed.append((mode, oid, path))
+    def _read_index(self, index: bytes, scratch: bytes) -> None:
+        """All of it is read from a copy, since git may write to an index that it only looks at."""
+        copy = os.path.join(scratch, b"index")
+        if os.path.isfile(index):
+            shutil.copyfile(index, copy)
+        listed = self._git("ls-files", "-s", "-v", "-z", tree=self._root, index=copy)
+        self.unshown = nest((path, (int(link or mode, 8), bytes.fromhex(oid.decode())))
+                            for link, mode, oid, path in _UNSHOWN.findall(listed))
         # Only rules that lie in the tree count, so that info/exclude or a user's own file cannot hide work.
         asked = ("ls-files", "-o", "-i", "--directory", "-z", "--exclude-per-directory=.gitignore")
-        self.ignored = {path.rstrip(b"/") for path in git(git_dir, *asked, tree=root).split(b"\0") if path}
+        shown = self._git(*asked, tree=self._root, index=copy)
+        self.ignored = {path.rstrip(b"/") for path in shown.split(b"\0") if path}
+        for line in self._git("ls-files", "-u", "-z", index=copy, tree=self._root).split(b"\0")[:-1]:
+            facts, path = line.split(b"\t", 1)
+            _, oid, stage = facts.decode().split()
+            self.unmerged.append((int(stage), oid, path))
+        self._read_staged(listed, copy)
 
-    def _read_operation(self, git_dir: bytes) -> None:
-        for name in _STATE:
-            for rel, full in _plain_files(os.path.join(git_dir, name.encode()), name.encode()):
-                with open(full, "rb") as file:
-                    self.state_files[b"git/" + rel] = file.read(_STATE_BYTES)
-        begun = {path.split(b"/")[1].decode() for path in self.state_files}
+    def _read_staged(self, listed: bytes, index: bytes) -> None:
+        """The whole index as folders, where it differs from HEAD. (git write-tree would touch the repository.)"""
+        against = self.head_tree or EMPTY.hex()
+        asked = ("diff-index", "--cached", "--raw", "--no-renames", "-z", against)
+        changes = self._git(*asked, tree=self._root, index=index)
+        found = _CHANGE.findall(changes)
+        self.staged = {oid.decode() for mode, oid, what in found if what not in b"DU" and mode != b"160000"}
+        if any(what != b"U" for _, _, what in found):
+            self.index = nest((path, (int(mode, 8), bytes.fromhex(oid.decode())))
+                              for mode, oid, path in _STAGED.findall(listed))
+
+    def _read_operation(self) -> None:
+        for name in (*_STATE, "lfs/objects"):
+            self.state_files += _plain_files(os.path.join(self.git_dir, name.encode()), name.encode())
+        begun = {path.split(b"/")[0].decode() for path, _ in self.state_files}
         self.operation = next((word for name, word in OPERATIONS.items() if name in begun), "")
-        ids = set(re.findall(rb"\b[0-9a-f]{40}\b", b"\n".join(self.state_files.values())))
-        known = git(git_dir, "cat-file", "--batch-check", data=b"\n".join([*sorted(ids), b""])) if ids else b""
+        ids: set[bytes] = set()
+        for path, full in self.state_files:
+            if not path.startswith(b"lfs/"):
+                with open(full, "rb") as file:
+                    ids |= set(re.findall(rb"\b[0-9a-f]{40}\b", file.read(1 << 20)))
+        known = self._git("cat-file", "--batch-check", data=b"\n".join([*sorted(ids), b""])) if ids else b""
         self.tips |= {line.split()[0].decode() for line in known.splitlines() if line.split()[1] == b"commit"}
-        for _, stage, (mode, oid, path) in self.index:
-            if stage and mode != "160000":
-                self.state_files[b"stages/%d/" % stage + path] = git(git_dir, "cat-file", "blob", oid)
-
-
-def _relative_alternates(objects: bytes) -> Iterator[bytes]:
-    """Git ignores relative alternates of a store that is itself borrowed, so these are named outright."""
-    try:
-        with open(os.path.join(objects, b"info", b"alternates"), "rb") as file:
-            lines = file.read(1 << 20).splitlines()
-    except OSError:
-        return
-    for line in lines:
-        if line and not line.startswith((b"/", b"#", b'"')):
-            yield os.path.normpath(os.path.join(objects, line))
 
 
 def _plain_files(full: bytes, rel: bytes) -> Iterator[tuple[bytes, bytes]]:

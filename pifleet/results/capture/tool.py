@@ -12,8 +12,7 @@ _INVISIBLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 GIT = ["git"]
 for _setting in ("core.fsmonitor=false", "core.hooksPath=/dev/null", "core.excludesFile=/dev/null", "gc.auto=0",
                  "core.attributesFile=/dev/null", "core.untrackedCache=false", "core.bigFileThreshold=64m",
-                 "protocol.allow=never", "pack.threads=1", "pack.windowMemory=64m", "pack.compression=1",
-                 "fastimport.unpackLimit=1"):
+                 "protocol.allow=never", "pack.threads=1", "pack.windowMemory=64m", "pack.compression=1"):
     GIT += ["-c", _setting]
 ENV = {"PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"), "HOME": "/nonexistent", "LC_ALL": "C",
        "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_OPTIONAL_LOCKS": "0",
@@ -33,14 +32,16 @@ class Fatal(Broken):
     """Nothing can be captured."""
 
 
-def git(git_dir: bytes, *args: str | bytes, data: bytes = b"", tree: bytes = b"", may_fail: bool = False) -> bytes:
+def git(git_dir: bytes, *args: str | bytes, data: bytes = b"", tree: bytes = b"", may_fail: bool = False,
+        env: dict[str, str] | None = None) -> bytes:
     """Standard output of one command. Raises Broken when it fails, unless it may: then the answer is empty.
 
     The directory is always named, so that git searches for none and asks nobody about its owner.
     """
     where = [b"--git-dir=" + git_dir] + ([b"--work-tree=" + tree] if tree else [])
     command = [*GIT, *where, *args]
-    done = subprocess.run(command, input=data, capture_output=True, env=ENV, cwd=tree or git_dir, check=False)
+    done = subprocess.run(command, input=data, capture_output=True, env={**ENV, **(env or {})}, cwd=tree or git_dir,
+                          check=False)
     if done.returncode == 0 or may_fail:
         return b"" if done.returncode else done.stdout
     raise Broken("git.broken", f"git {args[0]!s}: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
@@ -48,10 +49,7 @@ def git(git_dir: bytes, *args: str | bytes, data: bytes = b"", tree: bytes = b""
 
 def names_git(name: bytes) -> bool:
     """Whether some file system would take `name` for .git (git's is_hfs_dotgit and is_ntfs_dotgit, and no less)."""
+    if name.isascii() and b"git" not in name.lower():
+        return False
     text = _INVISIBLE.sub("", name.decode("utf-8", "surrogateescape")).lower()
     return any(part.split(":")[0].rstrip(". ") in (".git", "git~1") for part in text.split("\\"))
-
-
-def quoted(name: bytes) -> bytes:
-    """C-style quoting as fast-import and info/alternates read it."""
-    return b'"' + re.sub(rb'["\\\x00-\x1f]', lambda found: b"\\%03o" % ord(found[0]), name) + b'"'

@@ -1,158 +1,227 @@
-"""Owns one unit of work, a repository's work tree or a plain folder: walked, hashed byte for byte, made into commits.
+"""Owns one unit of work, a repository's work tree or a plain folder: walked, hashed byte for byte, told as trees.
 It must not trust an index's idea of what is unchanged, follow a link, or apply a filter."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
+import time
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
-from pifleet.results.capture.bench import Bench, blob_digest
-from pifleet.results.capture.framing import CHUNK, text_of
-from pifleet.results.capture.repository import Entry, Repository
+from pifleet.results.capture.artifacts import Patterns
+from pifleet.results.capture.files import Reader
+from pifleet.results.capture.framing import text_of
+from pifleet.results.capture.memory import UnitMemory, facts_of, size_in
+from pifleet.results.capture.packs import Sender, object_id
+from pifleet.results.capture.repository import Repository
 from pifleet.results.capture.tool import names_git
+from pifleet.results.capture.trees import TREE, Entry, Made, nest, tree_content, write
 
 DEPTH = 128
-_WHOLE = 64 << 20  # files up to here are read in one piece
-_ATTEMPTS = 3
-_TIPS = 200
+MODES = {b"l": 0o120000, b"f": 0o100644, b"x": 0o100755, b"F": 0o100644, b"X": 0o100755}
+# A file system's clock may be this coarse: what is younger is read again next time.
+_YOUNG_NS = 2_000_000_000
+Big = tuple[str, str, int, int, str]  # part, path, mode, size, tree of blocks
 
 
 class Unit:
-    """`apart` are the folders of all repositories; `request` gives the limits and the names of what may be left out."""
+    """`apart` are the folders of all repositories; `old` is what was remembered of this unit."""
 
-    def __init__(self, root: bytes, repository: Repository, apart: set[bytes], request: dict[str, Any],
-                 bench: Bench) -> None:
-        self._root, self._repository, self._apart = root, repository, apart
-        self._request, self._bench = request, bench
+    def __init__(self, root: bytes, repository: Repository, apart: set[bytes], settings: dict[str, Any],
+                 old: UnitMemory, sender: Sender, patterns: Patterns, *, known: bool) -> None:
+        self._root, self._repository, self._apart, self._settings = root, repository, apart, settings
+        self._old, self._patterns = old, patterns
+        self._reader = Reader(repository, old, sender, known=known)
+        self._young = time.time_ns() - _YOUNG_NS
         self.notes = list(repository.notes)
         self.files = self.bytes = 0
-        self._known = {oid for _, _, (_, oid, _) in repository.index} | {oid for _, oid, _ in repository.committed}
+        self.trees: dict[str, bytes] = {}  # part -> tree
+        self.made: Made = []
+        self.memory = UnitMemory()
+        self._big: list[Big] = []
 
     def capture(self) -> None:
-        """Commits `snapshot` (parents: HEAD, and `index` if it differs), `ignored`, `operation` and `tips`."""
+        """Fill `trees`, `made` (every tree that was computed), `notes` and `memory`; new files are sent on the way."""
         have = self._repository
-        parents = [have.head] if have.head else []
-        staged = [entry for _, stage, entry in have.index if not stage]
-        if sorted(staged) != sorted(have.committed):
-            self._bench.commit("index", staged, parents)
-            parents = [*parents, "refs/p/index"]
-        self._bench.commit("snapshot", [] if have.bare else self._work_tree(), parents)
-        if ignored := self._ignored():
-            self._bench.commit("ignored", ignored, [])
-        if have.state_files:
-            files = [("100644", self._bench.blob(data), path) for path, data in have.state_files.items()]
-            self._bench.commit("operation", files, [])
-        tips = sorted(have.tips)
-        for at in range(0, len(tips), _TIPS):
-            self._bench.commit("tips", [], (["refs/p/tips"] if at else []) + tips[at : at + _TIPS])
+        walked = os.path.isdir(self._root) and not have.bare
+        self.trees["snapshot"] = self._folder(self._root, b"", have.unshown) if walked else write({}, self.made)
+        self.files = len(self.memory.files)
+        if have.index is not None:
+            self._reader.give(b"")  # `git add -N` puts the empty blob into an index without storing it
+            self.trees["index"] = write(have.index, self.made)
+        self._ignored()
+        self._operation()
+        if self._big:
+            self._blocks()
+        self.memory.blocks = {tree: ids for tree, ids in self._reader.blocks.items() if tree in self._big_trees()}
+        self.memory.trees = {oid for oid, _ in self.made}
+        self.memory.loose = self._repository.loose
+
+    @property
+    def new_trees(self) -> Made:
+        """Those of `made` that home neither holds nor gets with the history."""
+        return [(oid, content) for oid, content in self.made if not self._reader.tree_comes_home(oid)]
+
+    def _big_trees(self) -> set[bytes]:
+        return {bytes.fromhex(tree) for *_, tree in self._big}
 
     def _note(self, path: bytes, reason: str, size: int = 0) -> None:
         self.notes.append((path, reason, size))
 
-    def _work_tree(self) -> list[Entry]:
-        found = [entry for full, rel in self._walk(self._root, b"") if (entry := self._entry(full, rel))]
-        self.files = len(found)
-        there = {path for _, _, path in found}
-        for tag, stage, (mode, oid, path) in self._repository.index:
-            # A submodule's work is a unit of its own; a sparse checkout leaves files out on purpose.
-            sparse = tag in "Ss" and not os.path.lexists(os.path.join(self._root, path))
-            if not stage and path not in there and (mode == "160000" or sparse):
-                found.append((mode, oid, path))
-        return found
-
-    def _ignored(self) -> list[Entry]:
-        """Ignored files come along, as a tree of their own, while they are few and small; else they are only named."""
-        found: list[Entry] = []
-        room = self._request["ignored_bytes"]
-        for top in sorted(self._repository.ignored):
-            if any(part in self._request["waived"] for part in text_of(top).split("/")):
-                self._note(top, "waived")
-                continue
-            full = os.path.join(self._root, top)
-            if full in self._apart:
-                continue
-            folder = os.path.isdir(full) and not os.path.islink(full)
-            inside = list(self._walk(full, top + b"/", ignored=True)) if folder else [(full, top)]
-            weight = sum(os.lstat(path).st_size for path, _ in inside if os.path.lexists(path))
-            if weight > room or len(found) + len(inside) > self._request["ignored_files"]:
-                self._note(top, "ignored", weight)
-                continue
-            room -= weight
-            found += [entry for path, rel in inside if (entry := self._entry(path, rel))]
-        return found
-
-    def _walk(self, folder: bytes, prefix: bytes, ignored: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """(full path, relative path) of all that is neither a folder nor another unit; ignored things only if asked."""
-        try:
-            children = sorted(os.scandir(folder), key=lambda child: child.name)
-        except OSError as error:
-            return self._note(prefix[:-1], _why(error))
-        if not children and prefix:
-            self._note(prefix[:-1], "empty")
-        for child in children:
+    def _folder(self, folder: bytes, prefix: bytes, unshown: dict[bytes, Any]) -> bytes:
+        """The id of a folder's tree; what the index shows and the disk need not comes from `unshown`."""
+        entries: dict[bytes, Entry] = {}
+        for child in self._children(folder, prefix):
             rel = prefix + child.name
-            own = child.name == b".git" and folder == self._root in self._apart
-            if own or (not ignored and rel in self._repository.ignored):
+            if rel in self._repository.ignored or (child.name == b".git" and folder == self._root in self._apart):
                 continue
             if names_git(child.name):
                 self._note(rel, "path.git")
             elif not child.is_dir(follow_symlinks=False):
-                yield child.path, rel
+                if entry := self._entry("snapshot", child.path, rel):
+                    entries[child.name] = entry
             elif rel.count(b"/") >= DEPTH - 1:
                 self._note(rel, "path.too_deep")
             elif child.path not in self._apart:
-                yield from self._walk(child.path, rel + b"/", ignored)
+                inner = unshown.get(child.name)
+                tree = self._folder(child.path, rel + b"/", inner if isinstance(inner, dict) else {})
+                if self.made[-1][1]:
+                    entries[child.name] = (TREE, tree)
+                else:
+                    self.made.pop()
+        self._add_unshown(entries, folder, unshown)
+        content = tree_content(entries)
+        self.made.append((object_id("tree", content), content))
+        return self.made[-1][0]
 
-    def _entry(self, full: bytes, rel: bytes) -> Entry | None:
-        """What goes into the tree for one file or link; None, with a note, for what cannot."""
+    def _add_unshown(self, entries: dict[bytes, Entry], folder: bytes, unshown: dict[bytes, Any]) -> None:
+        """A submodule's work is a unit of its own; a sparse checkout leaves files out on purpose."""
+        for name, entry in unshown.items():
+            if name in entries:
+                continue
+            if isinstance(entry, dict):
+                entries[name] = (TREE, write(entry, self.made))
+            elif entry[0] == 0o160000 or not os.path.lexists(os.path.join(folder, name)):
+                entries[name] = entry
+
+    def _children(self, folder: bytes, prefix: bytes) -> list[os.DirEntry[bytes]]:
         try:
-            facts = os.lstat(full)
-            if stat.S_ISLNK(facts.st_mode) and os.path.basename(rel).lower() != b".gitmodules":
-                return ("120000", self._store(os.readlink(full)), rel)
-            if stat.S_ISREG(facts.st_mode) and facts.st_size <= self._request["file"]:
-                return ("100755" if facts.st_mode & 0o100 else "100644", self._file(full, rel), rel)
-            reasons = {stat.S_IFREG: "limit.file", stat.S_IFLNK: "path.git"}
-            self._note(rel, reasons.get(stat.S_IFMT(facts.st_mode), "special"), facts.st_size)
+            children = list(os.scandir(folder))
         except OSError as error:
-            self._note(rel, _why(error))
-        return None
+            self._note(prefix[:-1], why(error))
+            return []
+        if not children and prefix:
+            self._note(prefix[:-1], "empty")
+        return sorted(children, key=lambda child: child.name)
 
-    def _store(self, data: bytes) -> str:
-        digest = blob_digest(len(data))
-        digest.update(data)
-        if digest.hexdigest() not in self._known:
-            self._known.add(self._bench.blob(data))
-        return digest.hexdigest()
+    def _entry(self, part: str, full: bytes, rel: bytes) -> Entry | None:
+        """What a tree says of one file or link; None, with a note, for what cannot be in one, and for big files."""
+        key = part.encode() + b"/" + rel
+        try:
+            seen = os.lstat(full)
+            facts = facts_of(seen)
+            old = self._old.get(key, facts)
+            if old and old[0] in _kinds(seen) and self._reader.comes_home(old[1]):
+                kind, oid = old
+            elif stat.S_ISLNK(seen.st_mode) and os.path.basename(rel).lower() != b".gitmodules":
+                kind, oid = b"l", self._reader.link(full)
+            elif stat.S_ISREG(seen.st_mode) and seen.st_size <= self._settings["file"]:
+                read = self._reader.file(full)
+                kind, oid, facts = read.kind, read.oid, read.facts
+                if read.changed:
+                    self._note(rel, "changed", seen.st_size)
+                    facts = b"\0" * len(facts)
+            else:
+                reasons = {stat.S_IFREG: "limit.file", stat.S_IFLNK: "path.git"}
+                self._note(rel, reasons.get(stat.S_IFMT(seen.st_mode), "special"), seen.st_size)
+                return None
+        except OSError as error:
+            self._note(rel, why(error))
+            return None
+        young = max(seen.st_mtime_ns, seen.st_ctime_ns) > self._young
+        self.memory.put(key, b"\0" * len(facts) if young else facts, kind, oid)
+        size = seen.st_size if facts.strip(b"\0") == b"" else size_in(facts)
+        self.bytes += size
+        if kind in b"FX":
+            self._big.append((part, text_of(rel), MODES[kind], self._reader.sizes.get(oid, size), oid.hex()))
+            return None
+        return MODES[kind], oid
 
-    def _file(self, full: bytes, rel: bytes) -> str:
-        """The file's bytes as they are, whatever filters say; read again when they changed under our hands."""
-        for _ in range(_ATTEMPTS):
-            with open(os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                before = os.fstat(file.fileno())
-                oid = self._large(file, before.st_size) if before.st_size > _WHOLE else self._store(file.read(_WHOLE))
-                after = os.fstat(file.fileno())
-            if all(getattr(before, fact) == getattr(after, fact) for fact in ("st_size", "st_mtime_ns", "st_ctime_ns")):
-                self.bytes += before.st_size
-                return oid
-        self._note(rel, "changed", after.st_size)
-        return oid
+    def _ignored(self) -> None:
+        """Ignored files come along while they are few and small, those that an artifact pattern names always."""
+        found: dict[str, list[tuple[bytes, Entry]]] = {"ignored": [], "artifacts": []}
+        room, count = self._settings["ignored_bytes"], self._settings["ignored_files"]
+        for top in sorted(self._repository.ignored):
+            full = os.path.join(self._root, top)
+            if full in self._apart:
+                continue
+            waived = any(part in self._settings["waived"] for part in text_of(top).split("/"))
+            if waived and not self._patterns.reach(full):
+                self._note(top, "waived")
+                continue
+            inside = list(self._below(full, top)) if _is_folder(full) else [(full, top)]
+            wanted = [pair for pair in inside if self._patterns.match(pair[0])]
+            rest = [] if waived else [pair for pair in inside if not self._patterns.match(pair[0])]
+            weight = sum(os.lstat(path).st_size for path, _ in rest if os.path.lexists(path))
+            if waived:
+                self._note(top, "waived")
+            elif weight > room or len(rest) > count:
+                self._note(top, "ignored", weight)
+                rest = []
+            else:
+                room, count = room - weight, count - len(rest)
+            for part, pairs in (("artifacts", wanted), ("ignored", rest)):
+                found[part] += [(rel, entry) for path, rel in pairs if (entry := self._entry(part, path, rel))]
+        for part, entries in found.items():
+            if entries:
+                self.trees[part] = write(nest(entries), self.made)
 
-    def _large(self, file: IO[bytes], size: int) -> str:
-        digest = blob_digest(size)
-        left = size
-        while left and (chunk := file.read(min(CHUNK, left))):
-            digest.update(chunk)
-            left -= len(chunk)
-        if left or digest.hexdigest() not in self._known:
-            file.seek(0)
-            self._known.add(oid := self._bench.large(file, size))
-            return oid
-        return digest.hexdigest()
+    def _below(self, folder: bytes, rel: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """(full path, relative path) of all below an ignored folder that is neither a folder nor another unit."""
+        for child in self._children(folder, rel + b"/"):
+            inner = rel + b"/" + child.name
+            if names_git(child.name):
+                self._note(inner, "path.git")
+            elif not child.is_dir(follow_symlinks=False):
+                yield child.path, inner
+            elif inner.count(b"/") >= DEPTH - 1:
+                self._note(inner, "path.too_deep")
+            elif child.path not in self._apart:
+                yield from self._below(child.path, inner)
+
+    def _operation(self) -> None:
+        """The state files of an operation in progress and the sides of a conflict; also what LFS keeps for itself."""
+        files = [(b"git/" + rel, entry) for rel, full in self._repository.state_files
+                 if (entry := self._entry("operation", full, b"git/" + rel))]
+        for stage, oid, path in self._repository.unmerged:
+            self._reader.give(self._repository.blob(oid))
+            files.append((b"stages/%d/" % stage + path, (0o100644, bytes.fromhex(oid))))
+        if files:
+            self.trees["operation"] = write(nest(files), self.made)
+
+    def _blocks(self) -> None:
+        listed = json.dumps(sorted(self._big)).encode()
+        entries: dict[bytes, Any] = {tree.hex().encode(): (TREE, tree) for tree in self._big_trees()}
+        self.made += self._reader.block_trees
+        self.trees["blocks"] = write({**entries, b"list": (0o100644, self._reader.give(listed))}, self.made)
 
 
-def _why(error: OSError) -> str:
+def why(error: OSError) -> str:
     return {errno.EACCES: "capture.denied", errno.EPERM: "capture.denied", errno.ENAMETOOLONG: "path.too_long"}.get(
         error.errno or 0, "changed")
+
+
+def _kinds(seen: os.stat_result) -> bytes:
+    """The kinds that a file of this type and mode may have been remembered as."""
+    if stat.S_ISLNK(seen.st_mode):
+        return b"l"
+    if not stat.S_ISREG(seen.st_mode):
+        return b""
+    return b"xX" if seen.st_mode & 0o100 else b"fF"
+
+
+def _is_folder(full: bytes) -> bool:
+    return os.path.isdir(full) and not os.path.islink(full)

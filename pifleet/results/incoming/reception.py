@@ -10,42 +10,50 @@ from pifleet.results.capture.repository import storable
 from pifleet.results.incoming import records
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import path_problem, said, shown
+from pifleet.results.store.contents import Contents
 from pifleet.results.store.homegit import HomeGit, PackSink
-from pifleet.results.store.trees import Objects
 from pifleet.results.units import TREES, Unit
 
 Progress = Callable[[str, int], None]
 
 
 class Reception:
-    """Feed it every frame in order, then `close` it; `units` is what arrived, `unchanged` how many of them are old."""
+    """Feed it every frame in order, then `close` it; `units` is what arrived.
 
-    def __init__(self, git: HomeGit, limits: Limits, known: Mapping[str, Unit], progress: Progress | None) -> None:
+    `known` are the units of the newest generation by key, `state` the digest of all of them. `answer` is called once,
+    with whether the far end remembers that state, when it asks what home has.
+    """
+
+    def __init__(self, git: HomeGit, limits: Limits, known: Mapping[str, Unit], state: str,
+                 answer: Callable[[bool], None], progress: Progress | None) -> None:
         self.units: dict[bytes, Unit] = {}
-        self.unchanged = 0
-        self._git, self._limits, self._known, self._progress = git, limits, known, progress
+        self._git, self._limits, self._known, self._state = git, limits, known, state
+        self._answer, self._progress = answer, progress
         self._open: Unit | None = None
         self._sink: PackSink | None = None
-        self._failed: set[bytes] = set()
+        self._asked = self._whole = False
         self._section, self._section_bytes = hashlib.sha256(), 0
 
     def take(self, kind: bytes, payload: bytes, received: int) -> None:
         """One frame. Raises Refusal."""
+        doing = "receiving"
         if kind == b"J":
-            self._record(records.record(payload, self._limits.record))
-        elif kind == b"D" and self._open:
+            record = records.record(payload, self._limits.record)
+            doing = said(record.doing, 60) if isinstance(record, records.Alive) else doing
+            self._record(record)
+        elif kind == b"D":
             self._data(payload)
         elif kind == b"E" and self._section_bytes:
             self._section_end(records.section_end(payload, self._limits.record))
         else:
             raise Refusal("proto.schema", f"a frame of type {shown(kind)} out of order")
-        if self._progress and self._open:
-            self._progress(shown(self._open.path), received)
+        if self._progress:
+            self._progress(doing, received)
 
     def close(self) -> None:
         """Raises Refusal proto.schema when something announced did not follow."""
-        if self._open or self._failed - self.units.keys():
-            raise Refusal("proto.schema", "the answer ended inside a unit")
+        if self._open or self._sink:
+            raise Refusal("proto.schema", "the answer ended inside a unit or a pack")
         needed = {b"sessions"} | ({b"workspace"} if b"." not in self.units else set())
         trees = {unit.path for unit in self.units.values() if unit.kind == "tree"}
         if trees != needed:
@@ -59,11 +67,17 @@ class Reception:
     def _record(self, record: records.AnyRecord) -> None:
         if self._section_bytes and not isinstance(record, records.Alive):
             raise Refusal("proto.schema", f"a record of kind {record.kind} inside a section")
+        if self._whole and not isinstance(record, records.Alive):
+            raise Refusal("proto.schema", f"a record of kind {record.kind} after the word that all is unchanged")
         match record:
             case records.Alive():
                 pass
             case records.Fatal():
                 raise Refusal(record.reason, f"the capture gave up: {said(record.text)}")
+            case records.Ask():
+                self._ask(record.known)
+            case records.Unchanged():
+                self._unchanged()
             case records.Same():
                 self._same(record)
             case records.UnitRecord():
@@ -74,12 +88,16 @@ class Reception:
                 self._in_unit().notes += [(name.encode("latin-1"), why, size) for name, why, size in record.items]
             case records.Done():
                 self._done(record)
-            case records.Failed():
-                self._fail(record)
+
+    def _ask(self, known: bool) -> None:
+        if self._asked:
+            raise Refusal("proto.schema", "a second question")
+        self._asked = True
+        self._answer(known)
 
     def _in_unit(self) -> Unit:
-        if self._open is None or self._sink is not None:
-            raise Refusal("proto.schema", "a list outside the head of a unit")
+        if self._open is None:
+            raise Refusal("proto.schema", "a list outside of a unit")
         return self._open
 
     def _new_path(self, kind: str, text: str) -> bytes:
@@ -88,19 +106,25 @@ class Reception:
             raise Refusal("proto.schema", f"an unknown tree {shown(path)}")
         if kind == "repo" and path != b"." and (problem := path_problem(path, self._limits)):
             raise Refusal(problem, "a repository in a place that is not taken over", shown(path))
-        if self._open or (path in self.units and self.units[path].kind == kind):
+        if self._open or path in self.units:
+            # Also a repository called "workspace" beside the tree of that name.
             raise Refusal("name.conflict", f"{shown(path)} is announced twice or inside another unit", shown(path))
         if len(self.units) >= self._limits.units:
             raise Refusal("limit.units", f"more than {self._limits.units} repositories")
         return path
+
+    def _unchanged(self) -> None:
+        if not self._state or self._asked or self.units:
+            raise Refusal("proto.base", "all is called unchanged, but home does not hold that state")
+        self.units = {unit.path: unit for unit in self._known.values()}
+        self._whole = True
 
     def _same(self, record: records.Same) -> None:
         path = self._new_path(record.unit, record.path)
         old = self._known.get(f"{record.unit}:{record.path}")
         if old is None or old.state != record.state:
             raise Refusal("proto.base", f"{shown(path)} is called unchanged, but home does not hold that state")
-        self._add(old)
-        self.unchanged += 1
+        self.units[path] = old
 
     def _begin(self, record: records.UnitRecord) -> None:
         path = self._new_path(record.unit, record.path)
@@ -121,6 +145,8 @@ class Reception:
             raise Refusal("limit.refs", f"more than {self._limits.refs} refs in {shown(unit.path)}", shown(unit.path))
 
     def _data(self, payload: bytes) -> None:
+        if self._open or self._whole:
+            raise Refusal("proto.schema", "data inside of a unit")
         self._section_bytes += len(payload)
         if self._section_bytes > self._limits.section or not payload:
             raise Refusal("limit.section", f"a section of more than {self._limits.section} bytes, or an empty frame")
@@ -133,6 +159,11 @@ class Reception:
         if (end.bytes, end.sha256) != (self._section_bytes, self._section.hexdigest()):
             raise Refusal("proto.digest", "the digest of a section differs")
         self._section, self._section_bytes = hashlib.sha256(), 0
+        if end.pack == "broken":
+            self.abort()
+        elif end.pack == "whole" and self._sink:
+            sink, self._sink = self._sink, None
+            sink.finish()
 
     def _done(self, record: records.Done) -> None:
         if self._open is None or self._open.path != record.path.encode("latin-1"):
@@ -140,29 +171,11 @@ class Reception:
         folders = {name[:at] for name in self._open.refs for at in range(len(name)) if name[at] == "/"}
         if both := sorted(folders & self._open.refs.keys()):
             raise Refusal("name.conflict", f"{both[0]} is both a ref and a folder of refs", both[0])
-        if self._sink:
-            sink, self._sink = self._sink, None
-            sink.finish()
-        self._add(self._open)
+        self.units[self._open.path] = self._open
         self._open = None
 
-    def _fail(self, record: records.Failed) -> None:
-        """The capture could not read a repository; it begins again with its plain files and a note that says why."""
-        path = record.path.encode("latin-1")
-        if self._open and self._open.path != path:
-            raise Refusal("proto.schema", "the failure of a unit that was not begun")
-        self.abort()
-        self._open = None
-        self._failed.add(path)
 
-    def _add(self, unit: Unit) -> None:
-        if unit.path in self.units:
-            # A repository called "workspace" beside the tree of that name.
-            raise Refusal("name.conflict", f"{shown(unit.path)} is there twice", shown(unit.path))
-        self.units[unit.path] = unit
-
-
-def verified(git: HomeGit, units: Iterable[Unit], objects: Objects) -> None:
+def verified(git: HomeGit, units: Iterable[Unit], contents: Contents) -> None:
     """Look at what landed: every id is there and of its kind, no tree is a bomb, everything reachable is whole.
 
     Raises Refusal: git.connectivity, limit.paths, limit.depth, git.limit. The bounded walk comes first, because git's
@@ -178,7 +191,8 @@ def verified(git: HomeGit, units: Iterable[Unit], objects: Objects) -> None:
             raise Refusal("git.connectivity", f"{shown(unit.path)} announced {bad[0]}, which did not arrive as such")
         for oid in sorted(unit.ids):
             if found[oid][0] in ("commit", "tree"):
-                objects.measure(f"{oid}^{{tree}}")
+                contents.objects.measure(f"{oid}^{{tree}}")
+        contents.check(unit)
         wanted |= unit.ids
-    git.run("rev-list", "--objects", "--quiet", "--stdin", "--not", "--all",
+    git.run("rev-list", "--objects", "--quiet", "--stdin", "--not", "--all", "--alternate-refs",
             data="".join(f"{oid}\n" for oid in sorted(wanted)).encode())

@@ -29,9 +29,25 @@ class _Record(BaseModel):
 
 class Alive(_Record):
     kind: Literal["alive"]
+    doing: Annotated[str, Field(max_length=200)]
+
+
+class Ask(_Record):
+    """What of the histories does home have? `known`: the far end remembers the state that home named."""
+
+    kind: Literal["ask"]
+    known: bool
+
+
+class Unchanged(_Record):
+    """Everything is as in the state that home named."""
+
+    kind: Literal["unchanged"]
 
 
 class Same(_Record):
+    """One unit is as in the state that home named."""
+
     kind: Literal["same"]
     unit: Kind
     path: Name
@@ -50,6 +66,8 @@ class UnitRecord(_Record):
     snapshot: Oid
     index: OptionalOid
     ignored: OptionalOid
+    artifacts: OptionalOid
+    blocks: OptionalOid
     operation: OptionalOid
     tips: OptionalOid
     stashes: Annotated[list[Oid], Field(max_length=500)]
@@ -74,12 +92,6 @@ class Done(_Record):
     path: Name
 
 
-class Failed(_Record):
-    kind: Literal["failed"]
-    path: Name
-    text: Text
-
-
 class Fatal(_Record):
     kind: Literal["fatal"]
     reason: Literal["capture.tool", "capture.workspace", "limit.files", "git.broken", "git.connectivity"]
@@ -89,13 +101,14 @@ class Fatal(_Record):
 class SectionEnd(_Record):
     bytes: Count
     sha256: Sha256
+    pack: Literal["more", "whole", "broken"]
 
 
 class End(_Record):
     sha256: Sha256
 
 
-AnyRecord = Alive | Same | UnitRecord | Refs | Notes | Done | Failed | Fatal
+AnyRecord = Alive | Ask | Unchanged | Same | UnitRecord | Refs | Notes | Done | Fatal
 _RECORD: TypeAdapter[Any] = TypeAdapter(Annotated[AnyRecord, Field(discriminator="kind")])
 _SECTION: TypeAdapter[Any] = TypeAdapter(SectionEnd)
 _END: TypeAdapter[Any] = TypeAdapter(End)

@@ -3,41 +3,31 @@ It must not know what the records mean."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pifleet.results.capture import framing
 from pifleet.results.incoming import records
+from pifleet.results.incoming.program import NEEDED, Program
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import said
 from pifleet.stream import Stream, StreamTimeout
 
 _PACKAGE = "pifleet.results.capture"
-_MODULES = ("framing", "tool", "repository", "bench", "unit", "agent")  # each needs only those before it
-_START = """\
-import json, sys, types
-packages = "pifleet pifleet.results pifleet.results.capture".split()
-sys.modules.update((name, types.ModuleType(name)) for name in packages)
-for name, source in json.loads(sys.stdin.buffer.readline()):
-    module = sys.modules[name] = types.ModuleType(name)
-    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
-sys.exit(module.main())
-"""
-# Isolated and without site: nothing that lies in the sandbox's Python path or home is imported.
-ARGV = ("python3", "-I", "-S", "-c", _START)
+_MODULES = ("framing", "tool", "packs", "trees", "loose", "repository", "history", "memory", "files", "artifacts",
+            "unit", "agent")
 
 
-def program() -> bytes:
-    """The capture program as ARGV expects it on standard input: one line of JSON, [module name, source] in order."""
-    folder = Path(__file__).parents[1] / "capture"
-    sources = [(f"{_PACKAGE}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in _MODULES]
-    return json.dumps(sources).encode() + b"\n"
+def capture(settings: Mapping[str, Any]) -> Program:
+    """The program that answers; its settings are those of capture/agent.py."""
+    return Program(_PACKAGE, Path(__file__).parents[1] / "capture", _MODULES, settings)
 
 
 class Transfer:
@@ -50,8 +40,20 @@ class Transfer:
         self._buffer = b""
         self._digest = hashlib.sha256()
 
-    def ask(self, request: dict[str, Any]) -> None:
-        """Send program and request. A far end that takes nothing is cut off after the idle time."""
+    def ask(self, program: Program, state: str) -> None:
+        """Start the program with the digest of what home holds; the program itself follows if the far end lacks it."""
+        self._send(program.call(state))
+        if self._peek() == NEEDED:
+            self._some(1)
+            self._send(program.whole())
+
+    def reply(self, have: Sequence[str], held: bytes) -> None:
+        """Answer the far end's question: ids of commits that are here, and 20 byte ids of objects that came before."""
+        told = {"have": list(have), "held": base64.b64encode(held).decode()}
+        self._send(json.dumps(told).encode() + b"\n")
+
+    def _send(self, data: bytes) -> None:
+        """A far end that takes nothing is cut off after the idle time."""
         late = threading.Event()
 
         def cut_off() -> None:
@@ -61,14 +63,18 @@ class Transfer:
         watch = threading.Timer(self._limits.idle, cut_off)
         watch.start()
         try:
-            self._stream.send(program() + json.dumps(request).encode() + b"\n")
-            self._stream.end()
+            self._stream.send(data)
         except (OSError, ValueError):
             if late.is_set():
                 raise Refusal("timeout.idle", f"the sandbox took no bytes for {self._limits.idle:g} s") from None
             # A program that ended early has said why on its standard output and error.
         finally:
             watch.cancel()
+
+    def _peek(self) -> bytes:
+        first = self._some(1)
+        self._buffer = first + self._buffer
+        return first
 
     def frames(self) -> Iterator[tuple[bytes, bytes]]:
         """(type, payload) of every frame before the end mark; that one and the silence after it are checked here."""

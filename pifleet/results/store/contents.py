@@ -44,7 +44,7 @@ class Contents:
     """Reads the files of units out of one store (or its quarantine); a context manager over one git process."""
 
     def __init__(self, git: HomeGit, limits: Limits) -> None:
-        self._git = git
+        self._git, self._limits = git, limits
         self.objects = Objects(git, limits)
 
     def __enter__(self) -> Contents:
@@ -74,6 +74,16 @@ class Contents:
                 yield str(part), File(path.encode("latin-1"), mode, tree, size)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise Refusal("git.connectivity", "the list of big files is not as agreed") from None
+
+    def check(self, unit: Unit) -> None:
+        """Hold every big file of a unit against its blocks. Raises Refusal git.connectivity, limit.file."""
+        for _, file in self._listed(unit.facts["blocks"]) if unit.facts.get("blocks") else ():
+            blocks = [File(path, mode, oid) for path, mode, oid in self.objects.leaves(file.oid)]
+            sizes = self.sizes(blocks)
+            if sum(sizes[block.oid] for block in blocks) != file.size or any(block.link for block in blocks):
+                raise Refusal("git.connectivity", "the blocks of a big file are not what its size says")
+            if file.size > self._limits.file:
+                raise Refusal("limit.file", f"a file of more than {self._limits.file} bytes")
 
     def copy(self, file: File, descriptor: int) -> None:
         """Write a file's bytes to a descriptor. Raises Refusal git.connectivity."""

@@ -8,16 +8,19 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pifleet.results.limits import Limits, Refusal
+from pifleet.results.store.caches import borrow, caches
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.units import Unit
 
 _HAVE = 8000
 _COMPONENT = 100
+_QUARANTINE_SECONDS = 3 * 86400
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -38,15 +41,37 @@ class Store:
         self._incoming = self.folder / "incoming"
 
     def open(self) -> HomeGit:
-        """Make the store where there is none, and a new empty quarantine; returns the git that writes into that.
+        """Make the store where there is none, and a quarantine; returns the git that writes into that.
 
-        Whoever calls holds the sandbox's lock, so what a killed pull left half done can go.
+        The quarantine keeps the whole packs of an answer that broke off lately. Whoever calls holds the sandbox's lock,
+        so what a killed pull left half done can go.
         """
         HomeGit.create(self.folder)
+        borrow(self.folder, caches(self.folder.parent))
         self._tidy()
-        shutil.rmtree(self._incoming, ignore_errors=True)
-        self._incoming.mkdir(mode=0o700)
-        return HomeGit(self.folder, self._limits, self._incoming)
+        packs = self._incoming / "pack"
+        if self._stale():
+            self.discard()
+        packs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in packs.iterdir():
+            if path.name.startswith("tmp_") or not path.with_suffix(".idx").exists():
+                path.unlink()
+        return HomeGit(self.folder, self._limits, self._incoming, caches(self.folder.parent))
+
+    def _stale(self) -> bool:
+        """Whether what an earlier answer left is too old to be asked for again, or too much to be kept for that."""
+        try:
+            facts = [path.stat() for path in (self._incoming / "pack").iterdir()]
+        except FileNotFoundError:
+            return False
+        oldest = min((fact.st_mtime for fact in facts), default=time.time())
+        return time.time() - oldest > _QUARANTINE_SECONDS or sum(fact.st_size for fact in facts) > self._limits.wire
+
+    def held(self) -> bytes:
+        """The 20 byte ids, one after the other, of all objects in the quarantine."""
+        shown = (self.git.run("show-index", data=path.read_bytes())
+                 for path in sorted((self._incoming / "pack").glob("*.idx")))
+        return b"".join(bytes.fromhex(line.split()[1].decode()) for lines in shown for line in lines.splitlines())
 
     def _tidy(self) -> None:
         """Remove git's own locks and the refs of a generation that never came to be."""
@@ -59,8 +84,13 @@ class Store:
             self.git.run("update-ref", "--stdin", data="".join(f"delete {name}\n" for name in torn).encode())
 
     def discard(self) -> None:
-        """Forget the quarantine; a full disk must not stay full of what was refused."""
+        """Forget the quarantine: it has landed, or is not wanted again."""
         shutil.rmtree(self._incoming, ignore_errors=True)
+
+    def settle(self, *, keep: bool) -> None:
+        """End a pull: what is left of the quarantine goes, or may be kept for a next attempt where there is any."""
+        if not keep or not any((self._incoming / "pack").glob("*.idx")):
+            self.discard()
 
     def generations(self) -> dict[int, str]:
         """Number -> commit, oldest first; empty where there is no store."""
@@ -80,19 +110,9 @@ class Store:
         return parsed, data
 
     def have(self, units: Iterable[Unit]) -> list[str]:
-        """Ids that need not be sent again: the units' own, and what the captures' commits hold beyond the histories.
-
-        Folders come before files, for one unchanged folder stands for all that is in it and the list is bounded.
-        """
-        listed = list(units)
-        made = {oid for unit in listed for oid in unit.commits.values()}
-        histories = {oid for unit in listed for oid in unit.ids} - made
-        asked = [*sorted(made), *(f"^{oid}" for oid in sorted(histories))]
-        found = dict.fromkeys(sorted(histories))
-        for kinds in ("--filter=blob:none", "--no-filter"):
-            shown = self.git.run("rev-list", "--objects", kinds, "--stdin", data="\n".join([*asked, ""]).encode())
-            found |= dict.fromkeys(line[:40].decode() for line in shown.split(b"\n")[:-1])
-        return list(found)[:_HAVE]
+        """Ids whose histories need not be sent again: the units' own, and the tips of the caches beside the store."""
+        tips = [tip for cache in caches(self.folder.parent) for tip in HomeGit(cache, self._limits).tips()]
+        return list(dict.fromkeys([*(oid for unit in units for oid in sorted(unit.histories)), *tips]))[:_HAVE]
 
     def keep(self) -> None:
         """Move the quarantine's packs into the store, the index of each last; still nothing refers to them."""

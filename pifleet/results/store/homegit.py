@@ -10,7 +10,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -36,12 +36,15 @@ _STRICT = "--strict=" + ",".join(f"{slip}=ignore" for slip in _FORGIVEN)
 class HomeGit:
     """Git on one bare repository; with a `quarantine`, new objects go there and the repository is only read."""
 
-    def __init__(self, folder: Path, limits: Limits, quarantine: Path | None = None) -> None:
+    def __init__(self, folder: Path, limits: Limits, quarantine: Path | None = None,
+                 lenders: Sequence[Path] = ()) -> None:
+        """`lenders` are the repositories that `folder` borrows from; git does not look them up from a quarantine."""
         self._limits = limits
         self._env = {**_ENV, "PATH": os.environ.get("PATH", os.defpath)}
         if quarantine:
             self._env |= {"GIT_OBJECT_DIRECTORY": str(quarantine), "GIT_QUARANTINE_PATH": str(quarantine),
-                          "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quoted(folder / "objects")}
+                          "GIT_ALTERNATE_OBJECT_DIRECTORIES":
+                              os.pathsep.join(_quoted(path / "objects") for path in (folder, *lenders))}
         self._argv = ["git", f"--git-dir={folder}", *(word for setting in _SETTINGS for word in ("-c", setting))]
 
     @staticmethod
@@ -79,6 +82,10 @@ class HomeGit:
             output, _ = child.communicate(data)
             check(child.returncode, errors, code)
         return output
+
+    def tips(self) -> list[str]:
+        """The ids of all refs."""
+        return self.run("for-each-ref", "--format=%(objectname)").decode().split()
 
     def sizes(self, oids: Iterable[str]) -> dict[str, tuple[str, int]]:
         """Id -> (type, size in bytes); ids that are not there are left out."""

@@ -1,0 +1,65 @@
+"""Owns how a program of ours gets into a sandbox: sent once, kept there under its sha256, started by that name.
+It must not know what a program does.
+
+A stranger may change what is kept there, as they may change the Python that runs it: nothing here relies on either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+NEEDED = b"?"  # the far end's first byte when it does not have the program
+# The first line of input is the program's sha256 and the request. Kept short, for it travels with every exec.
+_START = """\
+import hashlib,os,sys,zlib
+i,o=sys.stdin.buffer,sys.stdout.buffer
+h,q=i.readline()[:-1].decode().split(" ",1)
+p=os.path.expanduser("~/.cache/pifleet/"+h)
+try:s=open(p,"rb").read()
+except OSError:s=b""
+if hashlib.sha256(s).hexdigest()!=h:o.write(b"?");o.flush();s=i.read(int(i.readline()))
+exec(zlib.decompress(s))"""
+# Isolated and without site: nothing that lies in the sandbox's Python path or home is imported.
+ARGV = ("python3", "-I", "-S", "-c", _START)
+_LOADER = """
+import json, types
+if not os.path.exists(p):
+    try:
+        os.makedirs(os.path.dirname(p), 0o700, exist_ok=True)
+        with open(p + ".new", "wb") as file:
+            file.write(s)
+        os.replace(p + ".new", p)
+    except OSError:
+        pass
+for name, source in json.loads(%r):
+    for at in range(1, name.count(".") + 1):
+        package = name.rsplit(".", at)[0]
+        sys.modules.setdefault(package, types.ModuleType(package))
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
+sys.exit(module.main(json.loads(%r), q, i, o))
+"""
+
+
+class Program:
+    """Modules of one folder of ours, each of which needs only those before it; the last one's `main` is called with
+    the settings, the request, standard input and output, and returns the exit code."""
+
+    def __init__(self, package: str, folder: Path, modules: Sequence[str], settings: Mapping[str, Any]) -> None:
+        sources = [(f"{package}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in modules]
+        text = _LOADER % (json.dumps(sources), json.dumps(settings))
+        self._packed = zlib.compress(text.encode(), 9)
+        self._name = hashlib.sha256(self._packed).hexdigest()
+
+    def call(self, request: str) -> bytes:
+        """What to send first; `request` is one line."""
+        return f"{self._name} {request}\n".encode()
+
+    def whole(self) -> bytes:
+        """What to send when the answer begins with NEEDED."""
+        return b"%d\n" % len(self._packed) + self._packed
