@@ -48,7 +48,7 @@ class _Course:
 
     def run(self, stream: Stream, settings: Mapping[str, Any], progress: Progress | None) -> Pull:
         """Raises Refusal; then nothing has changed."""
-        quarantine = self.store.open()
+        quarantine = self.store.open(self.folder.repos)
         generations = self.store.generations()
         last = max(generations, default=0)
         told, stored = self.store.receipt(generations[last]) if last else (receipt.NONE, b"")
@@ -61,6 +61,7 @@ class _Course:
             return self._pull("unchanged", last, told)
         number = max([last, *self.folder.numbers()]) + 1
         told = self._land(number, generations.get(last, ""), quarantine, units, gone, missing)
+        self.store.lend(units, self.folder.repos)
         return self._pull("new" if told["complete"] else "partial", number, told)
 
     def _receive(self, stream: Stream, settings: Mapping[str, Any], quarantine: HomeGit, old: list[Unit],
@@ -68,7 +69,7 @@ class _Course:
         transfer = Transfer(stream, self.folder.limits)
 
         def answer(known: bool) -> None:
-            transfer.reply([] if known else self.store.have(old), self.store.held())
+            transfer.reply([] if known else self.store.have(old, self.folder.repos), self.store.held())
 
         state = state_of(old)
         reception = Reception(quarantine, self.folder.limits, {unit.key: unit for unit in old}, state, answer, progress)

@@ -42,12 +42,14 @@ class Unit:
     @property
     def histories(self) -> set[str]:
         """Commits and tags of the sandbox itself, with all that they reach."""
-        return {*self.refs.values(), *self.facts["stashes"], *filter(None, [self.facts["head"], self.facts["tips"]])}
+        named = (self.facts["head"], self.facts["tips"])
+        return {*self.refs.values(), *self.facts["stashes"], *self.facts["upstream"], *filter(None, named)}
 
     @property
     def certain(self) -> set[str]:
         """Those that must be commits, apart from branches."""
-        return {*self.commits.values(), *self.facts["stashes"], *filter(None, [self.facts["head"]])}
+        head = filter(None, [self.facts["head"]])
+        return {*self.commits.values(), *self.facts["stashes"], *self.facts["upstream"], *head}
 
     def as_json(self) -> dict[str, Any]:
         notes = [{"path": os.fsdecode(path), "reason": reason, "bytes": size} for path, reason, size in self.notes]

@@ -13,7 +13,7 @@ OID = "1" * 40
 UNIT: dict[str, Any] = {
     "kind": "unit", "unit": "repo", "path": "api", "state": "2" * 64, "head_ref": "refs/heads/main", "head": OID,
     "snapshot": OID, "index": "", "ignored": "", "artifacts": "", "blocks": "", "operation": "", "tips": "",
-    "stashes": [], "operation_name": "",
+    "stashes": [], "upstream": [], "operation_name": "",
     "files": 3, "bytes": 17, "more": 0,
 }
 GOOD = {

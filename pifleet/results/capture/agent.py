@@ -33,6 +33,7 @@ SCRATCH = ".pifleet-pull-"
 CACHE = ".cache/pifleet/results"
 _NOTES = 1000
 _STASHES = 500
+_UPSTREAM = 500
 _TIPS = 200
 _STALE_SECONDS = 6 * 3600
 
@@ -178,7 +179,8 @@ def _facts(unit: Unit, repository: Repository) -> tuple[dict[str, Any], list[Any
     lost = [note for note in unit.notes if note[1] not in WAIVED]
     listed = [*lost, *(note for note in unit.notes if note[1] in WAIVED)][:_NOTES]
     facts = {"head_ref": repository.head_ref, "head": repository.head, "stashes": repository.stashes[:_STASHES],
-             "operation_name": repository.operation, "files": unit.files, "bytes": unit.bytes,
+             "upstream": sorted(repository.upstream)[:_UPSTREAM], "operation_name": repository.operation,
+             "files": unit.files, "bytes": unit.bytes,
              "more": max(0, len(lost) - _NOTES)}
     return facts, [[text_of(where), reason, size] for where, reason, size in listed], sorted(repository.refs.items())
 

@@ -47,6 +47,7 @@ class Repository:
         self.refs: dict[str, str] = {}
         self.tips: set[str] = set()
         self.stashes: list[str] = []
+        self.upstream: set[str] = set()  # what remote-tracking branches name; among the tips too
         self.index: dict[bytes, Any] | None = None  # nested, see trees.nest; None where it is as HEAD
         self.staged: set[str] = set()  # ids of its blobs that HEAD has not at their place
         self.unshown: dict[bytes, Any] = {}  # nested, see trees.nest
@@ -111,7 +112,9 @@ class Repository:
                 continue
             if kind == "commit":
                 self.tips.add(oid)
-            if not name.startswith("refs/remotes/"):
+            if name.startswith("refs/remotes/"):
+                self.upstream |= {oid} if kind == "commit" else set()
+            else:
                 self.notes.append((name.encode("latin-1"), "ref.name" if kind == "commit" else "ref.namespace", 0))
 
     def _read_lost(self, loose: Loose, objects: bytes) -> None:

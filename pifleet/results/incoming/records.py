@@ -71,6 +71,7 @@ class UnitRecord(_Record):
     operation: OptionalOid
     tips: OptionalOid
     stashes: Annotated[list[Oid], Field(max_length=500)]
+    upstream: Annotated[list[Oid], Field(max_length=500)]
     operation_name: Literal["", "merge", "rebase", "cherry-pick", "revert", "bisect"]
     files: Count
     bytes: Count

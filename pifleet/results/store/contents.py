@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.store.homegit import HomeGit
-from pifleet.results.store.trees import GITLINK_MODE, LINK_MODE, TREE_MODE, Objects
+from pifleet.results.store.trees import LINK_MODE, TREE_MODE, Objects
 from pifleet.results.units import Unit
 
 LIST = "list"
@@ -17,6 +17,7 @@ _LIST_BYTES = 64 << 20
 _TARGET_BYTES = 4096
 # What a person looks for in a generation; `ignored` files come along too, and are only asked for by name.
 SHOWN = ("snapshot", "artifacts")
+ALL = (*SHOWN, "ignored")
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,18 @@ class Contents:
     def __exit__(self, *raised: object) -> None:
         self.objects.__exit__(*raised)
 
-    def files(self, unit: Unit, parts: tuple[str, ...] = SHOWN) -> Iterator[File]:
-        """Every file and link of these parts of a unit, in no order; a path of two parts comes twice."""
+    def files(self, unit: Unit, parts: tuple[str, ...] = SHOWN, at: bytes = b"") -> Iterator[File]:
+        """Every file and link of these parts of a unit, in no order; a path of two parts comes twice.
+
+        With `at`, only what has that path or lies below it.
+        """
         for part in parts:
             if commit := unit.facts.get(part):
-                for path, mode, oid in self.objects.leaves(f"{commit}^{{tree}}"):
+                for path, mode, oid in self.objects.below(f"{commit}^{{tree}}", at):
                     yield File(path, mode, oid)
         if commit := unit.facts.get("blocks"):
-            yield from (file for part, file in self._listed(commit) if part in parts)
+            yield from (file for part, file in self._listed(commit)
+                        if part in parts and (not at or file.path == at or file.path.startswith(at + b"/")))
 
     def _listed(self, commit: str) -> Iterator[tuple[str, File]]:
         """The big files that a `blocks` commit lists: its tree holds the list, and each file's blocks by their id."""
@@ -87,13 +92,18 @@ class Contents:
 
     def copy(self, file: File, descriptor: int) -> None:
         """Write a file's bytes to a descriptor. Raises Refusal git.connectivity."""
-        if not file.blocks:
-            return self.objects.copy(file.oid, descriptor)
-        for _, mode, oid in self.objects.leaves(file.oid):
-            if mode in (LINK_MODE, GITLINK_MODE):
-                raise Refusal("git.connectivity", "a block of a file is none")
+        for oid in self.blobs(file):
             self.objects.copy(oid, descriptor)
-        return None
+
+    def blobs(self, file: File) -> Iterator[str]:
+        """The blobs that a file's bytes are in, in order. Raises Refusal git.connectivity."""
+        if not file.blocks:
+            yield file.oid
+            return
+        for _, mode, oid in self.objects.leaves(file.oid):
+            if mode == LINK_MODE:
+                raise Refusal("git.connectivity", "a block of a file is none")
+            yield oid
 
     def read(self, file: File, limit: int) -> bytes | None:
         """The bytes of a small file, or the target of a link; None, and none of it read, beyond `limit`."""

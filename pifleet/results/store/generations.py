@@ -3,18 +3,19 @@ It must not know where the objects come from or how plain files look."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pifleet.results.limits import Limits, Refusal
-from pifleet.results.store.caches import borrow, caches
+from pifleet.results.store.caches import borrow, caches, seed
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.units import Unit
 
@@ -40,14 +41,17 @@ class Store:
         self._prefix = f"refs/sandbox/{sandbox_id}/gen/"
         self._incoming = self.folder / "incoming"
 
-    def open(self) -> HomeGit:
+    def open(self, repos: Sequence[str]) -> HomeGit:
         """Make the store where there is none, and a quarantine; returns the git that writes into that.
+
+        The store borrows from the caches of the sandbox's `repos`.
 
         The quarantine keeps the whole packs of an answer that broke off lately. Whoever calls holds the sandbox's lock,
         so what a killed pull left half done can go.
         """
         HomeGit.create(self.folder)
-        borrow(self.folder, caches(self.folder.parent))
+        lenders = caches(self.folder.parent, repos)
+        borrow(self.folder, lenders)
         self._tidy()
         packs = self._incoming / "pack"
         if self._stale():
@@ -56,7 +60,7 @@ class Store:
         for path in packs.iterdir():
             if path.name.startswith("tmp_") or not path.with_suffix(".idx").exists():
                 path.unlink()
-        return HomeGit(self.folder, self._limits, self._incoming, caches(self.folder.parent))
+        return HomeGit(self.folder, self._limits, self._incoming, lenders)
 
     def _stale(self) -> bool:
         """Whether what an earlier answer left is too old to be asked for again, or too much to be kept for that."""
@@ -87,6 +91,17 @@ class Store:
         """Forget the quarantine: it has landed, or is not wanted again."""
         shutil.rmtree(self._incoming, ignore_errors=True)
 
+    def lend(self, units: Iterable[Unit], repos: Sequence[str]) -> None:
+        """Put what these repositories have from their upstreams into the caches, for the pulls of other sandboxes.
+
+        It saves bytes and nothing more, so what stands in its way is no reason to call a pull failed.
+        """
+        for unit in units:
+            name = os.fsdecode(unit.path)
+            if name in repos and unit.facts["upstream"]:
+                with contextlib.suppress(Refusal, OSError):
+                    seed(self.folder.parent, name, self.git, unit.facts["upstream"], self._limits)
+
     def settle(self, *, keep: bool) -> None:
         """End a pull: what is left of the quarantine goes, or may be kept for a next attempt where there is any."""
         if not keep or not any((self._incoming / "pack").glob("*.idx")):
@@ -109,9 +124,9 @@ class Store:
         parsed: dict[str, Any] = json.loads(data)
         return parsed, data
 
-    def have(self, units: Iterable[Unit]) -> list[str]:
-        """Ids whose histories need not be sent again: the units' own, and the tips of the caches beside the store."""
-        tips = [tip for cache in caches(self.folder.parent) for tip in HomeGit(cache, self._limits).tips()]
+    def have(self, units: Iterable[Unit], repos: Sequence[str]) -> list[str]:
+        """Ids whose histories need not be sent again: the units' own, and the tips of the caches of `repos`."""
+        tips = [tip for cache in caches(self.folder.parent, repos) for tip in HomeGit(cache, self._limits).tips()]
         return list(dict.fromkeys([*(oid for unit in units for oid in sorted(unit.histories)), *tips]))[:_HAVE]
 
     def keep(self) -> None:

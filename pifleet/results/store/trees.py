@@ -64,9 +64,12 @@ class Objects:
             return None
         return b"".join(self._content(self._ask(oid, "blob")[1]))
 
+    def chunks(self, oid: str) -> Iterator[bytes]:
+        """The bytes of a blob of any size; to be read to their end before anything else is asked."""
+        return self._content(self._ask(oid, "blob")[1])
+
     def copy(self, oid: str, descriptor: int) -> None:
-        _, size = self._ask(oid, "blob")
-        for chunk in self._content(size):
+        for chunk in self.chunks(oid):
             view = memoryview(chunk)
             while view:
                 view = view[os.write(descriptor, view) :]
@@ -107,8 +110,25 @@ class Objects:
 
     def leaves(self, name: str, prefix: bytes = b"") -> Iterator[Leaf]:
         """Everything in a measured tree that is neither a folder nor a submodule's place."""
+        return (entry for entry in self.entries(name, prefix) if entry[1] != GITLINK_MODE)
+
+    def entries(self, name: str, prefix: bytes = b"") -> Iterator[Leaf]:
+        """Everything in a measured tree that is no folder."""
         for mode, part, oid in self.tree(name)[1]:
             if mode == TREE_MODE:
-                yield from self.leaves(oid, prefix + part + b"/")
-            elif mode != GITLINK_MODE:
+                yield from self.entries(oid, prefix + part + b"/")
+            else:
                 yield prefix + part, mode, oid
+
+    def below(self, name: str, path: bytes) -> Iterator[Leaf]:
+        """As `leaves`, but only what lies at `path` or, where that is a folder, below it; "" is the whole tree."""
+        mode, oid = TREE_MODE, name
+        for part in path.split(b"/") if path else []:
+            found = [entry for entry in self.tree(oid)[1] if entry[1] == part] if mode == TREE_MODE else []
+            if not found:
+                return
+            mode, _, oid = found[0]
+        if mode == TREE_MODE:
+            yield from self.leaves(oid, path + b"/" if path else b"")
+        elif mode != GITLINK_MODE:
+            yield path, mode, oid
