@@ -3,7 +3,8 @@ It must not print or ask; what became of each host and sandbox is a row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pifleet.converge import converge
@@ -15,18 +16,37 @@ from pifleet.lock import locked
 from pifleet.look import Look, look, read_secrets
 from pifleet.plan import Step
 from pifleet.report import Outcome
+from pifleet.rescue import changed_since, rescue
+from pifleet.results import Pull
 
 
-def apply(found: Look, emit: Emit = silent, *, interrupt: bool = False, keep_run: bool = False) -> list[Outcome]:
+@dataclass(frozen=True)
+class Applied:
+    """What became of every host and sandbox, and the pulls that were made before sandboxes were replaced."""
+
+    outcomes: Sequence[Outcome]
+    pulls: Sequence[Pull] = ()
+
+
+def apply(
+    found: Look, emit: Emit = silent, *, interrupt: bool = False, keep_run: bool = False,
+    discard: Collection[str] = (),
+) -> Applied:
     """Do what the plan says, look again at what was touched, and tell what became of every host and sandbox.
 
-    A step that would end a running agent is left out unless `interrupt`. Raises BadInput when a repository's
+    A sandbox is replaced only when its work is home, unless `discard` names it, and is then proven to hold the same
+    work again. One in which an agent is at work is left alone unless `interrupt`. Raises BadInput when a repository's
     credential is not to be had; nothing was touched then.
     """
-    left_out = {step for step in found.plan.steps if step.destructive and step.action == "replace" and not interrupt}
-    steps = [step for step in found.plan.steps if step not in left_out]
+    replacing = {step.sandbox: step for step in found.plan.steps if step.action == "replace" and step.sandbox}
+    busy = {title: _at_work(step) for title, step in replacing.items() if step.destructive and not interrupt}
+    at = {title: step.host for title, step in replacing.items() if title not in busy}
+    saved = rescue(found.fleet, at, emit, given_up=discard)
+    left_out = {**busy, **saved.refused}
+    pulls = tuple(saved.pulls.values())
+    steps = [step for step in found.plan.steps if step.sandbox not in left_out]
     if not steps:
-        return _outcomes(found, found, {}, left_out)
+        return Applied(_outcomes(found, found, {}, left_out), pulls)
     needed = {f"repo:{name}:{kind}" for name in _repos_to_clone(found, steps) for kind in ("token", "ssh_key")}
     secrets = {**found.secrets, **read_secrets(found.fleet, needed)}
     specs = run_specs(found, steps)
@@ -40,7 +60,9 @@ def apply(found: Look, emit: Emit = silent, *, interrupt: bool = False, keep_run
                 emit(Event("hosts", text=f"the run is kept in {run.kept}", state="note"))
         emit(Event("look again"))
         again = look(found.fleet, found.selection)
-    return _outcomes(found, again, runs, left_out)
+    replaced = {title: host for title, host in at.items() if title not in left_out and not _steps(again, title)}
+    changed = changed_since(found.fleet, replaced, saved, emit)
+    return Applied(_failed(_outcomes(found, again, runs, left_out), changed), pulls)
 
 
 def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
@@ -84,7 +106,9 @@ def _repos_to_clone(found: Look, steps: Iterable[Step]) -> set[str]:
     return {step.item for step in steps if step.kind == "repo"}
 
 
-def _outcomes(before: Look, after: Look, runs: Mapping[str, HostRun], left_out: set[Step]) -> list[Outcome]:
+def _outcomes(
+    before: Look, after: Look, runs: Mapping[str, HostRun], left_out: Mapping[str, Trouble]
+) -> list[Outcome]:
     """A row for every selected host and sandbox, judged by the second look alone."""
     silent_now = dict(after.plan.unreachable)
     rows: list[Outcome] = []
@@ -109,25 +133,37 @@ def _outcomes(before: Look, after: Look, runs: Mapping[str, HostRun], left_out: 
 
 
 def _row(
-    host: str, title: str, before: Look, after: Look, run: HostRun | None, left_out: set[Step]
+    host: str, title: str, before: Look, after: Look, run: HostRun | None, left_out: Mapping[str, Trouble]
 ) -> Outcome:
     planned = [step for step in before.plan.of(host) if step.sandbox == title]
     remaining = [step for step in after.plan.of(host) if step.sandbox == title]
     seconds = run.seconds if run and not title else 0.0
-    busy = [step for step in planned if step in left_out]
-    if busy:
-        trouble = Trouble(
-            f"{title}: the agent is at work",
-            saw=f"{busy[0].action} {busy[0].item}: {busy[0].why}",
-            where=f"host {host}",
-            try_=f"wait, or pifleet provision --interrupt --developer {title.partition('/')[0]}",
-        )
-        return Outcome(host, title, "skipped", seconds, trouble)
+    if title in left_out:
+        return Outcome(host, title, "skipped", seconds, left_out[title])
     if remaining:
         return Outcome(host, title, "failed", seconds, (run and run.trouble) or _still(host, remaining))
     if run and run.trouble and not title:
         return Outcome(host, title, "failed", seconds, run.trouble)
     return Outcome(host, title, "changed" if planned else "ok", seconds)
+
+
+def _steps(found: Look, title: str) -> list[Step]:
+    return [step for step in found.plan.steps if step.sandbox == title]
+
+
+def _failed(outcomes: Iterable[Outcome], troubles: Mapping[str, Trouble]) -> list[Outcome]:
+    """The outcomes, where a sandbox that has a trouble has failed."""
+    return [replace(outcome, result="failed", error=troubles[outcome.sandbox]) if outcome.sandbox in troubles
+            else outcome for outcome in outcomes]
+
+
+def _at_work(step: Step) -> Trouble:
+    return Trouble(
+        f"{step.sandbox}: the agent is at work",
+        saw=f"{step.action} {step.item}: {step.why}",
+        where=f"host {step.host}",
+        try_=f"wait, or pifleet provision --interrupt --developer {step.sandbox.partition('/')[0]}",
+    )
 
 
 def _still(host: str, remaining: Sequence[Step]) -> Trouble:

@@ -17,16 +17,19 @@ if TYPE_CHECKING:
 
 @verb(positional=True, asks=True)
 @click.option("--interrupt", is_flag=True, help="Also do what ends a running agent.")
+@click.option("--discard", multiple=True, metavar="NAME", help="Replace this one although its work is not home.")
 @click.option("--verify", "proof", type=click.Choice(["changed", "all"]), default="changed", show_default=True,
               help="Which sandboxes to prove from inside afterwards.")
 @click.option("--keep-run", is_flag=True, help="Keep the private folder of the Ansible run.")
-def command(call: Call, interrupt: bool, proof: str, keep_run: bool) -> int:
+def command(call: Call, interrupt: bool, discard: tuple[str, ...], proof: str, keep_run: bool) -> int:
     """Make the fleet as the inventory says; a second run changes nothing.
 
     Looks, shows the plan, applies it and looks again. Asks only before steps that end something that runs; where an
-    agent is at work such a step is left out unless --interrupt is given.
+    agent is at work such a step is left out unless --interrupt is given. A sandbox is replaced only when all of its
+    work is home, and is proven to hold it again.
     """
     from pifleet.cli.ask import confirm
+    from pifleet.cli.home import show_pulls
     from pifleet.cli.tables import show_outcomes, show_plan
     from pifleet.look import look
     from pifleet.provision import apply
@@ -34,6 +37,7 @@ def command(call: Call, interrupt: bool, proof: str, keep_run: bool) -> int:
 
     started = time.monotonic()
     fleet, output = call.fleet, call.output
+    discard = tuple(call.sandbox(name).title for name in discard)
     with output.progress() as emit:
         found = look(fleet, call.selection, emit)
     if found.plan.steps:
@@ -42,11 +46,14 @@ def command(call: Call, interrupt: bool, proof: str, keep_run: bool) -> int:
     if ending:
         confirm(f"{len(ending)} of these steps end something that runs", yes=call.yes)
     with output.progress() as emit:
-        outcomes = apply(found, emit, interrupt=interrupt, keep_run=keep_run)
-    outcomes = _proved(call, outcomes, everything=proof == "all")
+        done = apply(found, emit, interrupt=interrupt, keep_run=keep_run, discard=discard)
+    if done.pulls:
+        show_pulls(output, done.pulls)
+    outcomes = _proved(call, done.outcomes, everything=proof == "all")
     show_outcomes(output, fleet, outcomes, time.monotonic() - started)
-    rows = [outcome.as_json() for outcome in outcomes]
-    output.document({**found.plan.as_json(), **document("provision", outcomes=rows)})
+    told = document("provision", outcomes=[outcome.as_json() for outcome in outcomes],
+                    pulls=[one.as_json() for one in done.pulls])
+    output.document({**found.plan.as_json(), **told})
     return exit_code(outcomes)
 
 

@@ -12,7 +12,7 @@ import click
 from pifleet.cli.act import each_of, some
 from pifleet.cli.ask import confirm
 from pifleet.cli.call import Call, verb
-from pifleet.cli.home import not_home, puller, pulls_of, show_pulls
+from pifleet.cli.home import show_pulls
 from pifleet.cli.tables import show_outcomes
 from pifleet.errors import BadInput, HostFailed, Mistakes, SandboxFailed, Trouble
 from pifleet.fleet import Sandbox
@@ -21,6 +21,7 @@ from pifleet.operate import Act, Say
 from pifleet.phrases import count, listed
 from pifleet.removal import Target, remove, targets
 from pifleet.report import Outcome, document, exit_code
+from pifleet.rescue import not_home, pull_of, puller
 from pifleet.results import Pull
 from pifleet.sandbox import Driver
 from pifleet.wording import choose, show
@@ -114,7 +115,7 @@ def _bring_home(
     at = {target.box.title: target.host for target in there}
     act = partial(_pull, puller(call.fleet), interrupt)
     done = each_of(call, [target.box for target in there], act, stage="pull", at=at)
-    pulls = pulls_of(done)
+    pulls = [pull_of(did) for did in done]
     if pulls:
         show_pulls(call.output, pulls)
     for target, one in zip(there, pulls, strict=True):

@@ -13,13 +13,14 @@ import click
 from pifleet.cli.act import all_option, each_of, meant, some
 from pifleet.cli.call import Call, verb
 from pifleet.cli.follow import follow
-from pifleet.cli.home import failed, puller, pulls_of, show_pulls
+from pifleet.cli.home import failed, show_pulls
 from pifleet.errors import BadInput, Trouble
 from pifleet.fleet import Sandbox
 from pifleet.operate import Did, Say
 from pifleet.output import Row, mark
 from pifleet.phrases import seconds
 from pifleet.report import document, exit_code, merge, names_of
+from pifleet.rescue import pull_of, puller
 from pifleet.sandbox import Driver, runs
 from pifleet.sandbox.outcome import Outcome
 
@@ -80,7 +81,8 @@ def command(call: Call, names: tuple[str, ...], everyone: bool, prompt: str, dea
             call.output.note(f"{did.box.title} works on; pifleet logs -f {did.box.title}")
         raise
     ran = [_ran(did, told.get(did.box.title)) for did in started]
-    pulls = pulls_of(each_of(call, [did.box for did in begun], puller(call.fleet), stage="pull", at=at))
+    done = each_of(call, [did.box for did in begun], puller(call.fleet), stage="pull", at=at)
+    pulls = [pull_of(did) for did in done]
     call.output.table([_row(one) for one in ran])
     call.output.errors(merge((names_of(one.box.title), one.trouble) for one in ran if one.trouble))
     show_pulls(call.output, pulls)

@@ -17,7 +17,7 @@ JOURNEY = (
     {"inventory"},
     {"connection", "lock", "observe", "desired", "plan", "place"},
     {"look", "converge"},
-    {"provision", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify", "removal"},
+    {"provision", "rescue", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify", "removal"},
     {"output"},
     {"cli"},
 )

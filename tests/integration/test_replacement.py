@@ -1,0 +1,122 @@
+"""The image's pin changes under sandboxes that hold unfinished work: rescued, replaced, and equal byte for byte."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.integration.farm import BIN, Farm
+
+NAMES = ("ana/main", "bo/main", "di/main")
+KILLS = 10
+# Uncommitted and staged changes, an untracked and an ignored file, two stashes, and a rebase that stands at a conflict.
+WORK = """
+set -eu
+cd /workspace/{repo}
+export GIT_AUTHOR_NAME=pi GIT_AUTHOR_EMAIL=pi@localhost GIT_COMMITTER_NAME=pi GIT_COMMITTER_EMAIL=pi@localhost
+test ! -e untracked || exit 0
+for number in 1 2; do echo stash $number > stashed; git add stashed; git stash -q; done
+echo base > fought; git add fought; git commit -qm base
+git checkout -qb side; echo side > fought; git commit -qam side
+git checkout -q -; echo main > fought; git commit -qam main
+git rebase side >/dev/null 2>&1 || true
+test -d .git/rebase-merge
+echo untracked > untracked
+echo ignored.log > .gitignore; echo ignored > ignored.log
+echo staged > staged; git add staged; echo worktree > staged
+"""
+
+
+@pytest.fixture(scope="module")
+def working(provisioned: Farm) -> Iterator[Farm]:
+    """The farm with work in three sandboxes; afterwards with the image that it had."""
+    for title, repo in zip(NAMES, ("web", "web", "api"), strict=True):
+        done = provisioned.pifleet("exec", title, "--", "sh", "-c", WORK.format(repo=repo))
+        assert done.code == 0, done.err
+    yield provisioned
+    assert provisioned.provision().code == 0
+
+
+def pinned(farm: Farm, *packages: str) -> Farm:
+    """The farm with these packages in its image: another image than without."""
+    return replace(farm, overlay={**farm.overlay, "pifleet_image_packages": list(packages)})
+
+
+def pulled(farm: Farm) -> dict[str, Any]:
+    done = farm.pifleet("pull", *NAMES, "-o", "json")
+    assert done.code == 0, done.out + done.err
+    return {one["sandbox"]: one for one in done.json["pulls"]}
+
+
+def images(farm: Farm) -> set[str]:
+    ids = farm.pifleet("status", *NAMES, "-o", "json").json["sandboxes"]
+    return {row["image"] for row in ids}
+
+
+def test_a_changed_pin_replaces_the_sandboxes_and_keeps_all_their_work(working: Farm) -> None:
+    before, image = pulled(working), images(working)
+    other = pinned(working, "jq")
+
+    done = other.provision()
+
+    assert done.code == 0, done.out + done.err
+    assert {one["sandbox"] for one in done.json["pulls"]} >= set(NAMES)
+    assert all(one["result"] in ("new", "unchanged") and not one["incomplete"] for one in done.json["pulls"])
+    assert not images(other) & image
+    after = pulled(other)
+    assert {name: (one["result"], one["generation"]) for name, one in after.items()} == {
+        name: ("unchanged", one["generation"]) for name, one in before.items()}
+    status = other.pifleet("exec", "ana", "--", "git", "-C", "web", "status").out
+    assert "rebase in progress" in status
+    assert other.pifleet("exec", "ana", "--", "git", "-C", "web", "stash", "list").out.count("stash@") == 2
+    assert (other.plan().code, other.provision().code) == (0, 0)
+
+
+def test_a_sandbox_whose_work_cannot_come_home_is_not_replaced_unless_it_is_given_up(working: Farm) -> None:
+    made = working.pifleet("exec", "bo", "--", "mkfifo", "/workspace/web/pipe")
+    assert made.code == 0
+    container = working.docker(working.home_of("bo/main"), "inspect", "-f", "{{.Id}}", "pi-bo-main")
+
+    refused = pinned(working).provision("--developer", "bo")
+    kept = working.docker(working.home_of("bo/main"), "inspect", "-f", "{{.Id}}", "pi-bo-main")
+    row = next(row for row in refused.json["outcomes"] if row["sandbox"] == "bo/main")
+    given_up = pinned(working).provision("--developer", "bo", "--discard", "bo")
+
+    assert (refused.code, row["result"]) == (1, "skipped")
+    assert "web/pipe" in row["error"]["saw"]
+    assert "--discard" in row["error"]["try"]
+    assert kept == container
+    assert given_up.code == 0, given_up.out + given_up.err
+    assert working.docker(working.home_of("bo/main"), "inspect", "-f", "{{.Id}}", "pi-bo-main") != container
+    assert working.pifleet("exec", "bo", "--", "rm", "/workspace/web/pipe").code == 0
+
+
+def test_killed_anywhere_and_run_again_it_ends_with_the_same_work(working: Farm) -> None:
+    seed = int(os.environ.get("PIFLEET_SEED", time.time()))
+    print(f"PIFLEET_SEED={seed}")
+    chance = random.Random(seed)
+    before = {name: one["generation"] for name, one in pulled(working).items()}
+    for attempt in range(KILLS):
+        other = pinned(working, *(["jq"] if attempt % 2 else []))
+        sources = [part for source in other.sources for part in ("-i", source)]
+        child = subprocess.Popen(
+            [str(BIN / "pifleet"), "provision", "--yes", *sources], cwd=other.folder, start_new_session=True,
+            env={**os.environ, "NO_COLOR": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(1, 20))
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+        done = other.provision()
+
+        assert done.code == 0, done.out + done.err
+        after = pulled(other)
+        assert {name: (one["result"], one["generation"]) for name, one in after.items()} == {
+            name: ("unchanged", number) for name, number in before.items()}, (seed, attempt)
