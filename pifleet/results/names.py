@@ -9,6 +9,8 @@ import unicodedata
 from pifleet.results.capture.tool import names_git
 from pifleet.results.limits import Limits
 
+# Nearly every path there is; what this lets through has none of the problems, and the rest is looked at closely.
+_PLAIN = re.compile(rb"(?:[A-Za-z0-9_+@=,][A-Za-z0-9._+@=,-]{0,200}/){0,100}[A-Za-z0-9_+@=,][A-Za-z0-9._+@=,-]{0,200}")
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -29,6 +31,8 @@ def _escaped(character: str) -> str:
 
 def path_problem(path: bytes, limits: Limits) -> str:
     """The reason word why a relative path is not written, or "" where it may be."""
+    if _PLAIN.fullmatch(path) and b"git" not in path.lower() and len(path) <= min(limits.path, 255):
+        return ""
     parts = path.split(b"/")
     if path.startswith(b"/"):
         return "path.absolute"

@@ -30,10 +30,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Pull:
-    """What one pull of one sandbox came to. `seconds` it took, `bytes` received, `path` of the generation's folder.
+    """What one pull of one sandbox came to. `seconds` it took, `bytes` received, `path` of the sandbox's plain folder.
 
     `refused`: entries that are safe in the store but not written as plain files, or why nothing landed.
-    `incomplete`: what of the sandbox is not at home.
+    `incomplete`: what of the sandbox is not at home. `both_kept`: what a person has at a path of the folder where this
+    pull had something else to say; "changed.here": the sandbox's own was written beside it, as NAME.generation-N;
+    "kept.here": it has none any more. With a generation, `trouble` is that its plain folder could not be written.
     """
 
     sandbox: str
@@ -44,6 +46,7 @@ class Pull:
     repos: tuple[RepoResult, ...] = ()
     refused: tuple[Item, ...] = ()
     incomplete: tuple[Item, ...] = ()
+    both_kept: tuple[Item, ...] = ()
     path: str = ""
     trouble: Trouble | None = None
 
@@ -59,13 +62,17 @@ class Pull:
             "seconds": round(self.seconds, 3), "bytes": self.bytes,
             "repos": [vars(repo) for repo in self.repos],
             "refused": [vars(item) for item in self.refused], "incomplete": [vars(item) for item in self.incomplete],
+            "both_kept": [vars(item) for item in self.both_kept],
             "path": self.path or None, "error": self.trouble.as_json() if self.trouble else None,
         }
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One earlier pull, as its receipt tells it; `created` is ISO 8601 in UTC, `path` "" where the folder is gone."""
+    """One earlier pull, as its receipt tells it; `created` is ISO 8601 in UTC.
+
+    `path` is the sandbox's plain folder for the generation that it shows, the newest; "" for all others.
+    """
 
     number: int
     created: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -21,18 +20,22 @@ from pifleet.results.incoming.transfer import Transfer, capture
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.lock import held
 from pifleet.results.outcome import Generation, Item, Pull, Result
-from pifleet.results.plain.folder import RECEIPT, Folder
+from pifleet.results.plain.folder import Folder
+from pifleet.results.plain.plan import Plan
 from pifleet.results.store.contents import Contents
 from pifleet.results.store.generations import Store
 from pifleet.results.store.homegit import HomeGit
-from pifleet.results.store.trees import Objects
 from pifleet.results.units import Unit, state_of
 from pifleet.stream import Stream
 
 # Ignored folders that a command of the project makes again; everything else that is ignored is work.
 WAIVED_FOLDERS = ("node_modules", "__pycache__", ".venv", ".tox", ".nox", ".pytest_cache", ".mypy_cache",
                   ".ruff_cache", ".gradle", ".cache", ".next", ".turbo")
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _SANDBOX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+# What came of writing the plain folder: a person's own that stayed, and why it is behind where it is.
+_Shown = tuple[tuple[Item, ...], Trouble | None]
 
 
 @dataclass
@@ -57,19 +60,18 @@ class _Course:
         units = list(arrived.units.values())
         gone, missing = receipt.absent(self.folder.repos, units, told)
         if last and state_of(units) == state_of(old) and (gone, missing) == (told["gone"], told["missing"]):
-            self._renew(last, units, stored)
-            return self._pull("unchanged", last, told)
-        number = max([last, *self.folder.numbers()]) + 1
-        told = self._land(number, generations.get(last, ""), quarantine, units, gone, missing)
+            return self._pull("unchanged", last, told, *self._renew(last, units, stored))
+        number = max(last, self.folder.number()) + 1
+        told, shown = self._land(number, generations.get(last, ""), quarantine, units, gone, missing)
         self.store.lend(units, self.folder.repos)
-        return self._pull("new" if told["complete"] else "partial", number, told)
+        return self._pull("new" if told["complete"] else "partial", number, told, *shown)
 
     def _receive(self, stream: Stream, settings: Mapping[str, Any], quarantine: HomeGit, old: list[Unit],
                  progress: Progress | None) -> Reception:
         transfer = Transfer(stream, self.folder.limits)
 
         def answer(known: bool) -> None:
-            transfer.reply([] if known else self.store.have(old, self.folder.repos), self.store.held())
+            transfer.reply([] if known else self.store.have(old), self.store.held())
 
         state = state_of(old)
         reception = Reception(quarantine, self.folder.limits, {unit.key: unit for unit in old}, state, answer, progress)
@@ -84,45 +86,44 @@ class _Course:
         return reception
 
     def _land(self, number: int, previous: str, quarantine: HomeGit, units: list[Unit], gone: list[str],
-              missing: list[str]) -> dict[str, Any]:
-        """Everything is decided and written aside first; the store's transaction makes it so, the rename shows it."""
-        scratch = self.folder.scratch(number)
-        try:
-            with Contents(quarantine, self.folder.limits) as contents:
-                objects = contents.objects
-                verified(quarantine, units, contents)
-                plan = self.folder.plan(units, objects)
-                self.folder.weigh(plan, quarantine, self.store.git, self.received)
-                plan.write(scratch, objects)
-            places = {unit.path: self.folder.place(unit) for unit in units}
-            told = receipt.make(self.sandbox, self.sandbox_id, number, units, gone=gone, missing=missing,
-                                kept=plan.kept, places=places, received=self.received)
-            data = receipt.stored(told)
-            (scratch / RECEIPT).write_bytes(data)
-            self.store.keep()
-            self.store.commit(number, previous, units, data, f"pifleet generation {number} of {self.sandbox}")
-            scratch.rename(self.folder.of(number))
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        return told
+              missing: list[str]) -> tuple[dict[str, Any], _Shown]:
+        """Everything is decided first; the store's transaction makes it so, and then the plain folder follows."""
+        with Contents(quarantine, self.folder.limits) as contents:
+            verified(quarantine, units, contents)
+            plan = self.folder.plan(units, contents)
+            self.folder.weigh(plan, contents, self.store.git, self.received)
+        places = {unit.path: self.folder.place(unit) for unit in units}
+        told = receipt.make(self.sandbox, self.sandbox_id, number, units, gone=gone, missing=missing,
+                            kept=plan.kept, places=places, received=self.received)
+        data = receipt.stored(told)
+        self.store.keep()
+        self.store.commit(number, previous, units, data, f"pifleet generation {number} of {self.sandbox}")
+        return told, self._show(number, data, lambda _: plan)
 
-    def _renew(self, number: int, units: list[Unit], stored: bytes) -> None:
-        """Write the folder of a stored generation again where it is gone (a crash, or somebody's tidying)."""
-        if self.folder.of(number).exists():
-            return
-        scratch = self.folder.scratch(number)
-        try:
-            with Objects(self.store.git, self.folder.limits) as objects:
-                self.folder.plan(units, objects).write(scratch, objects)
-            (scratch / RECEIPT).write_bytes(stored)
-            scratch.rename(self.folder.of(number))
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    def _renew(self, number: int, units: list[Unit], stored: bytes) -> _Shown:
+        """Let the plain folder catch up with a stored generation (after a crash, or somebody's tidying)."""
+        if self.folder.holds(number):
+            return (), None
+        return self._show(number, stored, lambda contents: self.folder.plan(units, contents))
 
-    def _pull(self, result: Result, number: int, told: dict[str, Any]) -> Pull:
+    def _show(self, number: int, stored: bytes, plan: Callable[[Contents], Plan]) -> _Shown:
+        """Whatever goes wrong with plain files is no failure of the pull: the generation is there."""
+        try:
+            with Contents(self.store.git, self.folder.limits) as contents:
+                both = self.folder.bring(plan(contents), stored, contents, number)
+        except (OSError, Refusal) as error:
+            again = f"pifleet pull {self.sandbox}"
+            full = isinstance(error, OSError) and error.errno in _FULL
+            headline = f"generation {number} of {self.sandbox} is in the store, but its plain folder is behind"
+            try_ = f"make room in {self.folder.path.parent.parent}, then {again}" if full else again
+            return (), Trouble(headline, str(error), str(self.folder.path), try_)
+        return tuple(Item(kept.path, kept.reason) for kept in both), None
+
+    def _pull(self, result: Result, number: int, told: dict[str, Any], both: tuple[Item, ...],
+              trouble: Trouble | None) -> Pull:
         return Pull(self.sandbox, number, result, time.monotonic() - self.started, self.received,
                     receipt.repos_of(told), receipt.items_of(told["not_written"]),
-                    receipt.items_of(told["incomplete"]), str(self.folder.of(number)))
+                    receipt.items_of(told["incomplete"]), both, str(self.folder.path), trouble)
 
     def ended(self, refusal: Refusal) -> Pull:
         """What a person is told: nothing landed, why, and what to do."""
@@ -149,7 +150,7 @@ def pull(open_stream: Callable[[Sequence[str]], Stream], *, sandbox: str, sandbo
     if not _SANDBOX.fullmatch(sandbox) or ".." in sandbox:
         raise ValueError(f"not developer/name: {sandbox!r}")
     limits = limits or Limits()
-    folder = Folder(store.joinpath(*sandbox.split("/")), repos, limits)
+    folder = _folder(store, sandbox, sandbox_id, repos, limits)
     course = _Course(sandbox, sandbox_id, Store(store, sandbox_id, limits), folder, time.monotonic())
     settings = {"workspace": workspace, "sessions": sessions, "artifacts": list(artifacts),
                 "waived": list(WAIVED_FOLDERS), "files": limits.files, "file": limits.file,
@@ -171,8 +172,7 @@ def pull(open_stream: Callable[[Sequence[str]], Stream], *, sandbox: str, sandbo
     except PifleetError as error:
         return Pull(sandbox, None, "failed", time.monotonic() - course.started, course.received, trouble=error.trouble)
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return course.ended(Refusal("io.space" if full else "io.failed", str(error)))
+        return course.ended(Refusal("io.space" if error.errno in _FULL else "io.failed", str(error)))
 
 
 def _broke_off(error: BaseException) -> bool:
@@ -193,14 +193,22 @@ def list_generations(store: Path, sandbox_id: str) -> list[Generation]:
     """Every generation of a sandbox, oldest first, from the store alone. Raises PifleetError when it is damaged."""
     kept = Store(store, sandbox_id, Limits())
     try:
-        receipts = [kept.receipt(commit)[0] for commit in kept.generations().values()]
+        receipts = list(kept.receipts())
     except Refusal as refusal:
         raise PifleetError(f"the store of {sandbox_id} is damaged", saw=str(refusal), where=str(kept.folder)) from None
-    return [_generation(store, told) for told in receipts]
+    return [_generation(told, _path_of(store, sandbox_id, told) if told is receipts[-1] else "") for told in receipts]
 
 
-def _generation(store: Path, told: dict[str, Any]) -> Generation:
-    number = told["generation"]
-    path = store.joinpath(*told["sandbox"].split("/"), str(number))
-    return Generation(number, told["created"], told["complete"], told["sandbox"], receipt.repos_of(told),
-                      receipt.items_of(told["incomplete"]), str(path) if path.is_dir() else "")
+def _generation(told: dict[str, Any], path: str) -> Generation:
+    return Generation(told["generation"], told["created"], told["complete"], told["sandbox"], receipt.repos_of(told),
+                      receipt.items_of(told["incomplete"]), path)
+
+
+def _path_of(store: Path, sandbox_id: str, told: dict[str, Any]) -> str:
+    """The plain folder, where it is that of this receipt."""
+    folder = _folder(store, told["sandbox"], sandbox_id, (), Limits())
+    return str(folder.path) if folder.holds(told["generation"]) else ""
+
+
+def _folder(store: Path, sandbox: str, sandbox_id: str, repos: Sequence[str], limits: Limits) -> Folder:
+    return Folder(store.joinpath(*sandbox.split("/")), store / ".store" / f"{sandbox_id}.folder", repos, limits)

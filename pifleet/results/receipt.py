@@ -11,7 +11,7 @@ from typing import Any
 from pifleet.results.capture.repository import WAIVED
 from pifleet.results.names import shown
 from pifleet.results.outcome import Item, RepoResult
-from pifleet.results.plain.writer import Kept
+from pifleet.results.plain.plan import Kept
 from pifleet.results.units import Unit
 
 SCHEMA = "pifleet.receipt/1"

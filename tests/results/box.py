@@ -65,8 +65,9 @@ class Box:
                                  "sessions": str(self.sessions), "limits": Limits(idle=30, total=120)}
         return pull(changed.pop("open_stream", self.open), **(asked | changed))
 
-    def folder(self, number: int = 1) -> Path:
-        return self.results / "ana/main" / str(number)
+    def folder(self) -> Path:
+        """The plain files of the newest generation."""
+        return self.results / "ana/main"
 
     def home_git(self, *args: str) -> str:
         """Git on the store, by an id or by `ref`."""

@@ -17,18 +17,17 @@ import pytest
 from pifleet.errors import HostFailed, PifleetError
 from pifleet.results import Limits, list_generations
 from pifleet.stream import LocalStream
-from tests.results.box import Box, everything, files, git
+from tests.results.box import Box, files, git
 
 
-def test_a_second_pull_adds_a_generation_and_leaves_the_first_as_it_was(box: Box) -> None:
+def test_a_second_pull_adds_a_generation_and_leaves_the_first_in_the_store(box: Box) -> None:
     box.pull()
-    first = everything(box.folder(1))
     (box.api / "README.md").unlink()
     box.commit("new.txt", "new\n")
     done = box.pull()
-    assert (done.result, done.generation, done.path) == ("new", 2, str(box.folder(2)))
-    assert [path.name for path in (box.folder(2) / "api").iterdir()] == ["new.txt"]
-    assert everything(box.folder(1)) == first
+    assert (done.result, done.generation, done.path) == ("new", 2, str(box.folder()))
+    assert [path.name for path in (box.folder() / "api").iterdir()] == ["new.txt"]
+    assert box.stored("snapshot", "README.md", 1) == "hello"
 
 
 def test_only_what_is_new_is_sent(box: Box) -> None:
@@ -39,13 +38,13 @@ def test_only_what_is_new_is_sent(box: Box) -> None:
     done = box.pull()
     assert done.result == "new"
     assert done.bytes < 5000
-    assert (box.folder(2) / "api/random.bin").read_bytes() == (box.api / "random.bin").read_bytes()
+    assert (box.folder() / "api/random.bin").read_bytes() == (box.api / "random.bin").read_bytes()
 
 
 def test_the_json_has_the_agreed_shape(box: Box) -> None:
     told = box.pull().as_json()
     assert list(told) == ["sandbox", "generation", "result", "seconds", "bytes", "repos", "refused", "incomplete",
-                          "path", "error"]
+                          "both_kept", "path", "error"]
     assert list(told["repos"][0]) == ["name", "head", "snapshot", "files"]
     assert json.loads(json.dumps(told)) == told
 
@@ -74,7 +73,7 @@ def test_generations_are_listed_with_the_sandbox_gone(box: Box) -> None:
     listed = list_generations(box.results, "ana-main")
     assert [(one.number, one.complete) for one in listed] == [(1, True), (2, False)]
     assert [(item.path, item.reason) for item in listed[1].incomplete] == [("api/pipe", "special")]
-    assert listed[1].as_json()["path"] == str(box.folder(2))
+    assert [one.as_json()["path"] for one in listed] == [None, str(box.folder())]
 
 
 def test_a_damaged_store_is_an_error_with_its_place(box: Box) -> None:
@@ -139,8 +138,7 @@ def test_a_pull_killed_anywhere_leaves_whole_generations_and_the_next_one_works(
     done = box.pull()
     assert done.result in ("new", "unchanged")
     assert files(Path(done.path) / "api")["counter"] == b"7"
-    leftovers = [path.name for path in (box.results / "ana/main").iterdir() if path.name == f".{done.generation}.new"]
-    assert leftovers == []
+    assert [path for path in files(box.folder()) if ".pifleet-" in path or ".generation-" in path] == []
     assert not (box.results / ".store/ana-main.git/incoming").exists()
 
 

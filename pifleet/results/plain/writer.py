@@ -1,105 +1,127 @@
-"""Owns turning stored trees into plain files: decided as a whole first, then written without following any link.
-It must not know git's refs, generations or receipts, and never touches a folder that exists."""
+"""Owns bringing a plain folder up to date with a plan: it replaces and removes what we wrote, and nothing else.
+It must not know units, receipts or git's refs.
+
+What a person changed stays where it is. Ours then stands aside, beside it: a file as NAME.generation-N, and where
+a person's own is in the way of a folder, that whole folder under such a name.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+import stat
 
-from pifleet.results.limits import Limits, Refusal
-from pifleet.results.names import link_problem, path_problem, shown
-from pifleet.results.store.trees import EXECUTABLE_MODE, LINK_MODE, Leaf, Objects
+from pifleet.results.names import shown
+from pifleet.results.plain.disk import Blocked, Walk, holds, look, permissions, put
+from pifleet.results.plain.index import Changes, Record, facts_of, place
+from pifleet.results.plain.journal import Journal
+from pifleet.results.plain.plan import Plan
+from pifleet.results.store.contents import Contents, File
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TARGET_BYTES = 4096
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An entry that stays in the store and is not written: its path and the reason."""
-
-    path: str
-    reason: str
+_COMPONENT = 255
 
 
-class Plan:
-    """Every file of one folder-to-be. Raises Refusal name.conflict as soon as two entries cannot both be."""
+class Writer:
+    """One update of a folder to `generation`; what came of it is in `written`, `asides` and `both`."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self.kept: list[Kept] = []
-        self._leaves: dict[bytes, tuple[int, str, bytes]] = {}  # path -> mode, id, target of a link
-        self._folders: set[bytes] = set()
+    def __init__(self, walk: Walk, plan: Plan, contents: Contents, generation: int, journal: Journal) -> None:
+        self._walk, self._plan, self._contents, self._journal = walk, plan, contents, journal
+        self._generation = generation
+        self._records: dict[bytes, Record] = {}
+        self._temporary = b""
+        self.written: dict[bytes, Record] = {}
+        self.asides: dict[bytes, bytes] = {}
+        self.both: dict[bytes, str] = {}  # place of a person's own -> the reason why it stays
 
-    @property
-    def blobs(self) -> list[str]:
-        return [oid for _, oid, _ in self._leaves.values()]
+    def apply(self, changes: Changes) -> None:
+        """Raises OSError, Refusal; then what is done is done, and the next attempt goes on from there."""
+        self._records, self.asides = changes.records, dict(changes.asides)
+        self._tidy(changes)
+        self._temporary = self._journal.begin(changes.wanted)
+        for at, path in changes.gone:
+            self._remove(at, path)
+        for file in changes.wanted:
+            if file.path not in self.written:
+                try:
+                    self._write(file)
+                except Blocked as blocked:
+                    self._set_aside(blocked.path, self._plan.below(blocked.path))
 
-    def add(self, folder: bytes, leaves: Iterable[Leaf], objects: Objects) -> None:
-        """The entries of one tree, below `folder`; what has a dangerous name or points out of the tree is kept back."""
-        for path, mode, oid in leaves:
-            target = (objects.blob(oid, _TARGET_BYTES) or b"") if mode == LINK_MODE else b""
-            if len(self._leaves) + len(self.kept) >= self._limits.files:
-                raise Refusal("limit.files", f"more than {self._limits.files} files")
-            reason = path_problem(path, self._limits) or (link_problem(path, target) if mode == LINK_MODE else "")
-            if reason:
-                self.kept.append(Kept(shown(folder + b"/" + path), reason))
-            else:
-                self._claim(folder + b"/" + path, mode, oid, target)
+    def _tidy(self, changes: Changes) -> None:
+        """Remove files that an attempt which broke off left on their way; whatever it noted down is among `changes`."""
+        places = [file.path for file in changes.wanted] + [at for at, _ in changes.gone]
+        for outer in sorted({at.rpartition(b"/")[0] for at in places}) if self._journal.temporary else ():
+            for name in self._journal.temporary:
+                with contextlib.suppress(FileNotFoundError, Blocked):
+                    os.unlink(name, dir_fd=self._walk.to(outer))
 
-    def _claim(self, path: bytes, mode: int, oid: str, target: bytes) -> None:
-        at = path.find(b"/")
-        while at >= 0:
-            if path[:at] in self._leaves:
-                raise Refusal("name.conflict", f"{shown(path[:at])} is both a file and a folder", shown(path))
-            self._folders.add(path[:at])
-            at = path.find(b"/", at + 1)
-        if path in self._leaves or path in self._folders:
-            raise Refusal("name.conflict", f"{shown(path)} is there twice", shown(path))
-        self._leaves[path] = (mode, oid, target)
+    def _match(self, folder: int, name: bytes, seen: os.stat_result, path: bytes, new: File | None) -> File | None:
+        """Which of what we wrote or may have written at `path`, or want to, lies there; None for a person's own."""
+        record = self._records.get(path)
+        if record and record.facts == facts_of(seen):
+            return record.file
+        files = (*([record.file] if record else []), *([new] if new else []), *self._journal.files.get(path, []))
+        return next((file for file in files if holds(folder, name, file, self._contents)), None)
 
-    def disarm(self) -> None:
-        """Leave out the HEAD of every folder that git would take for a repository, obeying its configuration."""
-        marks: dict[bytes, set[bytes]] = {}
-        for path in (*self._leaves, *self._folders):
-            folder, _, name = path.rpartition(b"/")
-            if name.lower() in (b"objects", b"refs", b"commondir"):
-                marks.setdefault(folder, set()).add(name.lower())
-        armed = {folder for folder, names in marks.items() if b"commondir" in names or len(names) == 2}
-        for path in [path for path in self._leaves if path.rpartition(b"/")[2].lower() == b"head"]:
-            if path.rpartition(b"/")[0] in armed:
-                del self._leaves[path]
-                self.kept.append(Kept(shown(path), "path.repository"))
-
-    def write(self, folder: Path, objects: Objects) -> None:
-        """Make `folder`, which must not exist. Entries are sorted, so each directory is made and opened only once."""
-        folder.mkdir(mode=0o700)
-        stack = [(b"", os.open(folder, _FOLDER))]
+    def _remove(self, at: bytes, path: bytes) -> None:
+        outer, _, name = at.rpartition(b"/")
         try:
-            for path, (mode, oid, target) in sorted(self._leaves.items(), key=lambda item: item[0].split(b"/")):
-                *folders, name = path.split(b"/")
-                while [part for part, _ in stack[1:]] != folders[: len(stack) - 1]:
-                    os.close(stack.pop()[1])
-                for part in folders[len(stack) - 1 :]:
-                    os.mkdir(part, 0o755, dir_fd=stack[-1][1])
-                    stack.append((part, os.open(part, _FOLDER, dir_fd=stack[-1][1])))
-                    os.fchmod(stack[-1][1], 0o755)
-                _write_leaf(stack[-1][1], name, mode, oid, target, objects)
-        finally:
-            for _, descriptor in stack:
-                os.close(descriptor)
+            folder = self._walk.to(outer)
+            seen = look(folder, name)
+            if seen and self._match(folder, name, seen, path, None):
+                os.unlink(name, dir_fd=folder)
+            elif seen:
+                self.both[at] = "kept.here"
+        except FileNotFoundError:
+            pass
+        except Blocked as blocked:
+            self.both[blocked.path] = "kept.here"
+        self._walk.prune(outer)
 
+    def _write(self, file: File) -> None:
+        """Raises Blocked."""
+        outer, _, name = file.path.rpartition(b"/")
+        facts = None
+        while facts is None:
+            folder, mode = self._walk.to(outer, make=True), permissions(file)
+            if seen := look(folder, name):
+                found = self._match(folder, name, seen, file.path, file)
+                if found is None:
+                    return self._set_aside(file.path, [file])
+                if found == file:
+                    facts = facts_of(seen)
+                    break
+                if not found.link and stat.S_IMODE(seen.st_mode) != permissions(found):
+                    mode = stat.S_IMODE(seen.st_mode) & 0o777  # a person's choice, which outlives the content
+            facts = put(folder, name, file, self._contents, temporary=self._temporary, mode=mode, over=seen)
+        self.written[file.path] = Record(file, facts)
+        return None
 
-def _write_leaf(folder: int, name: bytes, mode: int, oid: str, target: bytes, objects: Objects) -> None:
-    if mode == LINK_MODE:
-        os.symlink(target, name, dir_fd=folder)
-        return
-    descriptor = os.open(name, _NEW, 0o600, dir_fd=folder)
-    try:
-        objects.copy(oid, descriptor)
-        os.fchmod(descriptor, 0o755 if mode == EXECUTABLE_MODE else 0o644)
-    finally:
-        os.close(descriptor)
+    def _set_aside(self, home: bytes, files: list[File]) -> None:
+        """Write beside what is in the way at `home` all that belongs at or below it."""
+        self.both[home] = "changed.here"
+        self.asides = {path: aside for path, aside in self.asides.items() if not path.startswith(home + b"/")}
+        self.asides[home] = self._free(home)
+        self._journal.aside(home, self.asides[home], files)
+        for file in files:
+            at = place(self.asides, file.path)
+            outer, _, name = at.rpartition(b"/")
+            facts = put(self._walk.to(outer, make=True), name, file, self._contents, temporary=self._temporary,
+                        mode=permissions(file), over=None)
+            if facts is None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown(at))
+            self.written[file.path] = Record(file, facts)
+
+    def _free(self, home: bytes) -> bytes:
+        """A path beside `home` that nobody has or will have."""
+        outer, _, name = home.rpartition(b"/")
+        folder = self._walk.to(outer, make=True)
+        for attempt in itertools.count(1):
+            end = b".generation-%d" % self._generation + (b"-%d" % attempt if attempt > 1 else b"")
+            aside = name[: _COMPONENT - len(end)] + end
+            path = outer + b"/" + aside if outer else aside
+            if path not in self._plan and look(folder, aside) is None:
+                return path
+        raise AssertionError
