@@ -70,7 +70,8 @@ class Forge:
         snapshot = facts.pop("snapshot", None) or self.commit(tree)
         told = {"kind": "unit", "unit": kind, "path": path, "state": "0" * 64, "head_ref": "", "head": "",
                 "snapshot": snapshot, "index": "", "ignored": "", "artifacts": "", "blocks": "", "operation": "",
-                "tips": "", "stashes": [], "upstream": [], "operation_name": "", "files": 1, "bytes": 1, "more": 0} | facts
+                "tips": "", "stashes": [], "upstream": [], "operation_name": "", "files": 1, "bytes": 1,
+                "more": 0} | facts
         named = list((refs or {}).items())
         listed = b"".join(record(kind="refs", items=named[at : at + 300]) for at in range(0, len(named), 300))
         if pack is None:

@@ -454,13 +454,14 @@ def test_a_repository_that_cannot_be_read_comes_home_as_files_and_is_named(box: 
     assert box.pull().result == "unchanged"
 
 
-def test_a_repository_that_went_away_stays_in_the_old_generation(box: Box) -> None:
+def test_a_repository_that_went_away_stays_in_the_store(box: Box) -> None:
     box.pull()
     (box.api).rename(box.base / "gone")
     done = box.pull()
     assert (done.result, done.generation, done.repos, done.complete) == ("new", 2, (), True)
-    assert json.loads((box.folder(2) / "receipt.json").read_text())["gone"] == ["api"]
-    assert (box.folder(1) / "api/README.md").exists()
+    assert json.loads((box.folder() / "receipt.json").read_text())["gone"] == ["api"]
+    assert not (box.folder() / "api").exists()
+    assert box.stored("snapshot", "README.md", 1) == "hello"
     assert box.pull().result == "unchanged"
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -205,3 +206,22 @@ def test_what_lfs_keeps_for_itself_comes_home(box: Box) -> None:
     kept.write_bytes(b"a file of another branch")
     assert box.pull().complete
     assert box.stored("operation", "git/lfs/objects/ab/cd/abcd") == "a file of another branch"
+
+
+def test_sandboxes_of_one_repository_may_be_pulled_side_by_side(box: Box, tmp_path: Path) -> None:
+    for number in range(20):
+        box.commit(f"file{number}", os.urandom(200).hex() * 20)
+    git(box.base, "clone", "-q", "--bare", str(box.api), "origin.git")
+    others = []
+    for name in ("bo", "cy", "di", "el"):
+        other = Box(tmp_path / name)
+        subprocess.run(["rm", "-r", other.api], check=True)
+        git(other.workspace, "clone", "-q", str(box.base / "origin.git"), "api")
+        others.append((name, other))
+    with ThreadPoolExecutor(4) as pool:
+        for again in range(3):
+            for name, other in others:
+                other.commit("file3", f"{name} {again}\n" + (other.api / "file3").read_text())
+            done = list(pool.map(lambda pair: pair[1].pull(
+                store=box.results, sandbox=f"{pair[0]}/main", sandbox_id=f"{pair[0]}-main"), others))
+            assert [(one.result, one.trouble) for one in done] == [("new", None)] * 4

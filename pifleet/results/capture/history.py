@@ -59,7 +59,7 @@ def _pack(repository: Repository, sender: Sender, asked: bytes, *options: str) -
         request.write(asked)
         request.seek(0)
         with subprocess.Popen(command, stdin=request, stdout=subprocess.PIPE, stderr=errors,
-                              env=ENV, cwd=repository.git_dir) as packer:
+                              env={**ENV, **repository.env}, cwd=repository.git_dir) as packer:
             assert packer.stdout
             sender.pipe(packer.stdout)
         sender.finish(whole=packer.returncode == 0)
@@ -70,7 +70,7 @@ def _pack(repository: Repository, sender: Sender, asked: bytes, *options: str) -
 def _git(repository: Repository, *args: str, data: bytes) -> bytes:
     """Reading that fails means that an object is missing."""
     try:
-        return git(repository.git_dir, *args, data=data)
+        return git(repository.git_dir, *args, data=data, env=repository.env)
     except Broken as error:
         raise Broken("git.connectivity", str(error)) from None
 

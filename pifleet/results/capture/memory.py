@@ -17,7 +17,7 @@ from typing import Any
 
 from pifleet.results.capture.loose import Loose
 
-FORM = 1
+FORM = 2
 KEPT = 3
 _FACTS = struct.Struct("<qqqQ")  # size, mtime and ctime in nanoseconds, inode
 _RECORD = _FACTS.size + 21
@@ -65,7 +65,7 @@ class UnitMemory:
         return oid in self._oids
 
     def head(self) -> dict[str, Any]:
-        return {"state": self.state, "commits": self.commits, "loose": self.loose.folders,
+        return {"state": self.state, "commits": self.commits, "loose": self.loose.told(),
                 "trees": b"".join(sorted(self.trees)).hex(), "files": len(self.files),
                 "blocks": {oid.hex(): blocks.hex() for oid, blocks in self.blocks.items()}}
 

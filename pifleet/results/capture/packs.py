@@ -59,7 +59,7 @@ class Sender:
         self._sent.add(oid)
         if oid in self.held:
             return
-        part = _head(KINDS[kind], len(data)) + _deflated(data)
+        part = object_head(KINDS[kind], len(data)) + _deflated(data)
         self._parts.append(part)
         self._size += len(part)
         if self._size >= SECTION:
@@ -96,7 +96,8 @@ class Sender:
             self._answer.section(self._last, "whole" if whole else "broken")
 
 
-def _head(kind: int, size: int) -> bytes:
+def object_head(kind: int, size: int) -> bytes:
+    """How an object of this kind (of KINDS) and size in bytes begins in a pack."""
     byte, size, out = kind << 4 | size & 15, size >> 4, bytearray()
     while size:
         out.append(byte | 128)

@@ -3,6 +3,8 @@ It must not write to the repository or read its work tree."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -10,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pifleet.results.capture.loose import Loose
-from pifleet.results.capture.tool import Broken, git
+from pifleet.results.capture.tool import Broken, git, quoted
 from pifleet.results.capture.trees import EMPTY, nest
 
 Note = tuple[bytes, str, int]  # path, reason, bytes
@@ -19,6 +21,7 @@ WAIVED = ("waived", "empty", "ref.name")  # reasons for which nothing is lost
 # What home stores by name; the commits of all other refs travel as unnamed tips.
 REF_NAME = re.compile(r"refs/(?:stash|(?:heads|tags|notes)(?:/(?![.-])[A-Za-z0-9._+@=-]+)+)")
 REF_LENGTH = 200
+_MODULES_DEPTH = 8
 OPERATIONS = {"MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase",
               "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "BISECT_LOG": "bisect"}
 _STATE = (*OPERATIONS, "MERGE_MSG", "MERGE_MODE", "SQUASH_MSG", "REBASE_HEAD", "ORIG_HEAD", "AUTO_MERGE",
@@ -48,6 +51,7 @@ class Repository:
         self.tips: set[str] = set()
         self.stashes: list[str] = []
         self.upstream: set[str] = set()  # what remote-tracking branches name; among the tips too
+        self.env: dict[str, str] = {}  # with which git finds all objects
         self.index: dict[bytes, Any] | None = None  # nested, see trees.nest; None where it is as HEAD
         self.staged: set[str] = set()  # ids of its blobs that HEAD has not at their place
         self.unshown: dict[bytes, Any] = {}  # nested, see trees.nest
@@ -75,8 +79,10 @@ class Repository:
         self.head = self._git("rev-parse", "-q", "--verify", "HEAD^{commit}", may_fail=True).decode().strip()
         if self.head:
             self.head_tree = self._git("rev-parse", f"{self.head}^{{tree}}").decode().strip()
-        self._read_refs()
-        self._read_lost(loose, objects)
+        refs = self._git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)")
+        self._read_modules()
+        self._read_refs(refs)
+        self._read_lost(refs, loose, objects)
         self._read_worktrees(workspace)
         if not bare:
             self._read_index(index, scratch)
@@ -101,11 +107,11 @@ class Repository:
 
     def _git(self, *args: str | bytes, data: bytes = b"", tree: bytes = b"", may_fail: bool = False, index: bytes = b"",
              ) -> bytes:
-        env = {"GIT_INDEX_FILE": os.fsdecode(index)} if index else None
+        env = {**self.env, "GIT_INDEX_FILE": os.fsdecode(index)} if index else self.env
         return git(self.git_dir, *args, data=data, tree=tree, may_fail=may_fail, env=env)
 
-    def _read_refs(self) -> None:
-        for line in self._git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)").splitlines():
+    def _read_refs(self, shown: bytes) -> None:
+        for line in shown.splitlines():
             oid, kind, name = line.decode("latin-1").split(" ", 2)
             if storable(name):
                 self.refs[name] = oid
@@ -117,16 +123,33 @@ class Repository:
             else:
                 self.notes.append((name.encode("latin-1"), "ref.name" if kind == "commit" else "ref.namespace", 0))
 
-    def _read_lost(self, loose: Loose, objects: bytes) -> None:
+    def _read_lost(self, refs: bytes, loose: Loose, objects: bytes) -> None:
         """Stashes below the first, and the commits that lead to all that only a reflog, or nothing, leads to."""
         if "refs/stash" in self.refs:
             self.stashes = self._asked("rev-list", "-g", "refs/stash").decode().split()
-        self.loose = loose.again(objects, lambda oids: self._asked("cat-file", "--batch-check", data=oids))
-        lost = "".join(f"{oid}\n" for oid in sorted(self.loose.commits)).encode()
-        shown = self._asked("rev-list", "--parents", "--reflog", "--stdin", "--not", "--all", data=lost)
-        lines = shown.decode().splitlines()
-        reached = {parent for line in lines for parent in line.split()[1:]}
-        self.tips |= {line.split()[0] for line in lines} - reached | set(self.stashes)
+        logged = self._asked("rev-list", "--parents", "--reflog", "--not", "--all")
+        self.loose = loose.again(os.fsdecode(objects), self._asked)
+        told = [refs.decode("latin-1"), logged.decode(), self.loose.places]
+        self.loose.mark = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        if self.loose.mark == loose.mark:
+            self.loose.lost = loose.lost
+        else:
+            asked = "".join(f"{oid}\n" for oid in self.loose.commits).encode()
+            found = self._asked("rev-list", "--parents", "--stdin", "--not", "--all", "--reflog", data=asked)
+            self.loose.lost = sorted(_tips(found))
+        self.tips |= _tips(logged) | set(self.loose.lost) | set(self.stashes)
+
+    def _read_modules(self) -> None:
+        """What submodules have that nobody checks out any more is only in here, so its commits are tips of ours."""
+        modules = list(_git_folders(os.path.join(self.git_dir, b"modules"), _MODULES_DEPTH))
+        lenders = [os.path.join(module, b"objects") for module in modules]
+        if lenders:
+            self.env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(os.fsdecode(quoted(path)) for path in lenders)}
+        for module in modules:
+            try:
+                self.tips |= set(git(module, "rev-list", "--no-walk", "--all", "--reflog").decode().split())
+            except Broken:
+                self.notes.append((b".git/" + os.path.relpath(module, self.git_dir), "git.broken", 0))
 
     def _asked(self, *args: str, data: bytes = b"") -> bytes:
         """What a damaged log would not let git tell is missing from the capture, not the capture's end."""
@@ -165,7 +188,8 @@ class Repository:
     def _read_staged(self, listed: bytes, index: bytes) -> None:
         """The whole index as folders, where it differs from HEAD. (git write-tree would touch the repository.)"""
         against = self.head_tree or EMPTY.hex()
-        asked = ("diff-index", "--cached", "--raw", "--no-renames", "-z", against)
+        # Without the option git reads .gitmodules, which may be in conflict.
+        asked = ("diff-index", "--cached", "--raw", "--no-renames", "--ignore-submodules=none", "-z", against)
         changes = self._git(*asked, tree=self._root, index=index)
         found = _CHANGE.findall(changes)
         self.staged = {oid.decode() for mode, oid, what in found if what not in b"DU" and mode != b"160000"}
@@ -185,6 +209,27 @@ class Repository:
                     ids |= set(re.findall(rb"\b[0-9a-f]{40}\b", file.read(1 << 20)))
         known = self._git("cat-file", "--batch-check", data=b"\n".join([*sorted(ids), b""])) if ids else b""
         self.tips |= {line.split()[0].decode() for line in known.splitlines() if line.split()[1] == b"commit"}
+
+
+def _tips(shown: bytes) -> set[str]:
+    """The commits of a `rev-list --parents` that none of the others has as its parent."""
+    lines = [line.split() for line in shown.decode().splitlines()]
+    return {line[0] for line in lines} - {parent for line in lines for parent in line[1:]}
+
+
+def _git_folders(folder: bytes, depth: int) -> Iterator[bytes]:
+    """Every folder below (not through links) that git would take for a repository."""
+    try:
+        children = [child for child in os.scandir(folder) if child.is_dir(follow_symlinks=False)]
+    except OSError:
+        return
+    if {b"objects", b"refs"} <= {child.name for child in children}:
+        yield folder
+    elif depth:
+        for child in children:
+            yield from _git_folders(child.path, depth - 1)
+    if {b"objects", b"refs", b"modules"} <= {child.name for child in children} and depth:
+        yield from _git_folders(os.path.join(folder, b"modules"), depth - 1)
 
 
 def _plain_files(full: bytes, rel: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -47,6 +47,26 @@ def git(git_dir: bytes, *args: str | bytes, data: bytes = b"", tree: bytes = b""
     raise Broken("git.broken", f"git {args[0]!s}: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
 
 
+# What git's fsck refuses in a .gitmodules (CVE-2018-11235, CVE-2018-17456): names that climb, values that are options.
+_BAD_MODULES = re.compile(rb"""(?im)^\s*\[submodule\s+"(?:[^"]*[/\\])?\.\.(?:[/\\][^"]*)?"|^\s*(?:path|url)\s*=\s*"?-"""
+                          rb"""|^\s*update\s*=\s*"?!""")
+
+
+def names_gitmodules(path: bytes) -> bool:
+    return os.path.basename(path).lower() == b".gitmodules"
+
+
+def bad_gitmodules(path: bytes) -> bool:
+    """Whether home would refuse all of a history that had this file in it. Raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        return bool(_BAD_MODULES.search(file.read(1 << 20)))
+
+
+def quoted(path: bytes) -> bytes:
+    """A path as git's lists of folders take it, whatever it contains."""
+    return b'"' + re.sub(rb'["\\\x00-\x1f]', lambda found: b"\\%03o" % ord(found[0]), path) + b'"'
+
+
 def names_git(name: bytes) -> bool:
     """Whether some file system would take `name` for .git (git's is_hfs_dotgit and is_ntfs_dotgit, and no less)."""
     if name.isascii() and b"git" not in name.lower():

@@ -17,7 +17,7 @@ from pifleet.results.capture.framing import text_of
 from pifleet.results.capture.memory import UnitMemory, facts_of, size_in
 from pifleet.results.capture.packs import Sender, object_id
 from pifleet.results.capture.repository import Repository
-from pifleet.results.capture.tool import names_git
+from pifleet.results.capture.tool import bad_gitmodules, names_git, names_gitmodules
 from pifleet.results.capture.trees import TREE, Entry, Made, nest, tree_content, write
 
 DEPTH = 128
@@ -126,8 +126,11 @@ class Unit:
             old = self._old.get(key, facts)
             if old and old[0] in _kinds(seen) and self._reader.comes_home(old[1]):
                 kind, oid = old
-            elif stat.S_ISLNK(seen.st_mode) and os.path.basename(rel).lower() != b".gitmodules":
+            elif stat.S_ISLNK(seen.st_mode) and not names_gitmodules(rel):
                 kind, oid = b"l", self._reader.link(full)
+            elif names_gitmodules(rel) and (not stat.S_ISREG(seen.st_mode) or bad_gitmodules(full)):
+                self._note(rel, "path.git", seen.st_size)
+                return None
             elif stat.S_ISREG(seen.st_mode) and seen.st_size <= self._settings["file"]:
                 read = self._reader.file(full)
                 kind, oid, facts = read.kind, read.oid, read.facts
@@ -135,8 +138,7 @@ class Unit:
                     self._note(rel, "changed", seen.st_size)
                     facts = b"\0" * len(facts)
             else:
-                reasons = {stat.S_IFREG: "limit.file", stat.S_IFLNK: "path.git"}
-                self._note(rel, reasons.get(stat.S_IFMT(seen.st_mode), "special"), seen.st_size)
+                self._note(rel, "limit.file" if stat.S_ISREG(seen.st_mode) else "special", seen.st_size)
                 return None
         except OSError as error:
             self._note(rel, why(error))

@@ -28,7 +28,10 @@ _ENV = {"HOME": "/nonexistent", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_
 # names are those of git's fsck.<msg-id>. Nothing that concerns a name in a tree is among them.
 _FORGIVEN = ("zeroPaddedFilemode", "missingSpaceBeforeDate", "badTimezone", "badDate", "badDateOverflow",
              "missingEmail", "missingNameBeforeEmail", "badEmail", "missingSpaceBeforeEmail", "missingTaggerEntry",
-             "badTagName", "multipleAuthors", "nulInCommit", "zeroPaddedDate")
+             "badTagName", "multipleAuthors", "nulInCommit", "zeroPaddedDate",
+             # What only git's own checkout would read: a folder of that name, or more than it cares to read.
+             "gitattributesBlob", "gitattributesLarge", "gitattributesLineLength", "gitattributesMissing",
+             "gitmodulesBlob", "gitmodulesLarge", "gitmodulesParse")
 _TRAILER = 20
 _STRICT = "--strict=" + ",".join(f"{slip}=ignore" for slip in _FORGIVEN)
 
