@@ -3,17 +3,16 @@ It must not import a verb before it is asked for, nor anything heavy: `pifleet -
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import itertools
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import click
 
 from pifleet import __version__
+from pifleet.cli.verbs import Verbs
 
 VERBS = {
     "init": "Write a commented starter inventory.",
@@ -37,28 +36,10 @@ VERBS = {
 }
 
 
-class Pifleet(click.Group):
-    """A group that knows its verbs' names and one-line helps without importing them."""
+class Pifleet(Verbs):
+    """All verbs."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        return cast(click.Command, importlib.import_module(f"pifleet.cli.{cmd_name}").command)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in VERBS and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], VERBS, 1)
-            ctx.fail(f"no verb {args[0]!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+    verbs, package = VERBS, "pifleet.cli"
 
     def main(  # type: ignore[override] # every end of a run is an exit
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any

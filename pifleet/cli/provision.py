@@ -32,6 +32,7 @@ def command(call: Call, interrupt: bool, discard: tuple[str, ...], proof: str, k
     from pifleet.cli.home import show_pulls
     from pifleet.cli.tables import show_outcomes, show_plan
     from pifleet.look import look
+    from pifleet.plan import ENDING
     from pifleet.provision import apply
     from pifleet.report import document, exit_code
 
@@ -42,7 +43,7 @@ def command(call: Call, interrupt: bool, discard: tuple[str, ...], proof: str, k
         found = look(fleet, call.selection, emit)
     if found.plan.steps:
         show_plan(output, found, every_step=call.verbose)
-    ending = [step for step in found.plan.steps if step.destructive and (interrupt or step.action != "replace")]
+    ending = [step for step in found.plan.steps if step.destructive and (interrupt or step.action not in ENDING)]
     if ending:
         confirm(f"{len(ending)} of these steps end something that runs", yes=call.yes)
     with output.progress() as emit:

@@ -12,7 +12,7 @@ from pifleet.look import Look
 from pifleet.operate import Did
 from pifleet.output import Output, Row, mark
 from pifleet.phrases import count, seconds
-from pifleet.plan import Plan, Step
+from pifleet.plan import ENDING, Plan, Step
 from pifleet.report import Check, Outcome, merge, merge_outcomes, names_of
 
 SHOWN_EACH = 4
@@ -124,4 +124,5 @@ def _rows(steps: Sequence[Step], *, every_step: bool) -> list[Row]:
 
 
 def _why(step: Step) -> str:
-    return f"{step.why}; an agent is at work there" if step.destructive and step.action == "replace" else step.why
+    busy = step.destructive and step.action in ENDING
+    return f"{step.why}; an agent is at work there" if busy else step.why

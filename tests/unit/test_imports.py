@@ -17,7 +17,8 @@ JOURNEY = (
     {"inventory"},
     {"connection", "lock", "observe", "desired", "plan", "place"},
     {"look", "converge"},
-    {"provision", "rescue", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify", "removal"},
+    {"provision", "rescue", "moving", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify",
+     "removal"},
     {"output"},
     {"cli"},
 )

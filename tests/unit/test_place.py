@@ -48,14 +48,22 @@ def test_a_pinned_sandbox_does_not_wait_for_other_hosts() -> None:
     assert place(of, {"farm-1": {}}, ROOMY).host_of == {"ana/main": "farm-1"}
 
 
-def test_a_sandbox_pinned_away_from_where_it_lives_is_not_made_twice() -> None:
+def test_a_sandbox_pinned_away_from_where_it_lives_moves() -> None:
     of = fleet(box("ana/main", host="farm-2"), hosts=TWO)
 
     placed = place(of, {"farm-1": {"ana/main": "container"}, "farm-2": {}}, ROOMY)
 
-    assert placed.host_of == {}
-    assert placed.troubles["ana/main"].try_ == (
-        "pifleet pull ana/main, then pifleet remove ana/main, then pifleet provision")
+    assert (placed.host_of, placed.troubles) == ({"ana/main": "farm-2"}, {})
+    assert placed.moves == {"ana/main": "farm-1"}
+
+
+def test_a_move_goes_on_as_long_as_something_is_left_on_the_old_host() -> None:
+    of = fleet(box("ana/main", host="farm-2"), hosts=TWO)
+
+    for left in ("container", "folder"):
+        placed = place(of, {"farm-1": {"ana/main": left}, "farm-2": {"ana/main": "container"}}, ROOMY)
+        assert placed.moves == {"ana/main": "farm-1"}
+    assert place(of, {"farm-1": {}, "farm-2": {"ana/main": "container"}}, ROOMY).moves == {}
 
 
 def test_a_host_without_room_is_taken_only_when_none_has_room() -> None:

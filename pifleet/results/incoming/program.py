@@ -47,11 +47,12 @@ sys.exit(module.main(json.loads(%r), q, i, o))
 
 
 class Program:
-    """Modules of one folder of ours, each of which needs only those before it; the last one's `main` is called with
-    the settings, the request, standard input and output, and returns the exit code."""
+    """Modules below one folder of ours ("a" or "room.a"), each of which needs only those before it; the last one's
+    `main` is called with the settings, the request, standard input and output, and returns the exit code."""
 
     def __init__(self, package: str, folder: Path, modules: Sequence[str], settings: Mapping[str, Any]) -> None:
-        sources = [(f"{package}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in modules]
+        sources = [(f"{package}.{name}", (folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8"))
+                   for name in modules]
         text = _LOADER % (json.dumps(sources), json.dumps(settings))
         self._packed = zlib.compress(text.encode(), 9)
         self._name = hashlib.sha256(self._packed).hexdigest()

@@ -10,17 +10,20 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.store.caches import borrow, caches, seed
 from pifleet.results.store.homegit import HomeGit
+from pifleet.results.store.packs import adopt, consolidate, crowded
+from pifleet.results.store.refs import refs_of
+from pifleet.results.store.trees import Objects
 from pifleet.results.units import Unit
 
 _HAVE = 8000
-_COMPONENT = 100
+_RECEIPT_BYTES = 1 << 30
 _QUARANTINE_SECONDS = 3 * 86400
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -36,10 +39,12 @@ class Store:
         if not _ID.fullmatch(sandbox_id):
             raise ValueError(f"not a sandbox id: {sandbox_id!r}")
         self.folder = results / ".store" / f"{sandbox_id}.git"
+        self.sandbox_id = sandbox_id
         self.git = HomeGit(self.folder, limits)
-        self._limits = limits
+        self.limits = limits
         self._prefix = f"refs/sandbox/{sandbox_id}/gen/"
         self._incoming = self.folder / "incoming"
+        self._lenders: list[Path] = []
 
     def open(self, repos: Sequence[str]) -> HomeGit:
         """Make the store where there is none, and a quarantine; returns the git that writes into that.
@@ -50,17 +55,19 @@ class Store:
         so what a killed pull left half done can go.
         """
         HomeGit.create(self.folder)
-        lenders = caches(self.folder.parent, repos)
-        borrow(self.folder, lenders)
+        # Once: a cache that another pull makes meanwhile is nothing that the quarantine could build upon.
+        self._lenders = caches(self.folder.parent, repos)
+        borrow(self.folder, self._lenders)
         self._tidy()
         packs = self._incoming / "pack"
         if self._stale():
             self.discard()
         packs.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in packs.iterdir():
-            if path.name.startswith("tmp_") or not path.with_suffix(".idx").exists():
-                path.unlink()
-        return HomeGit(self.folder, self._limits, self._incoming, lenders)
+        for path in list(packs.iterdir()):  # half of a pair is left by a pull that was killed while it took them over
+            whole = path.with_suffix(".idx").exists() and path.with_suffix(".pack").exists()
+            if path.name.startswith("tmp_") or not whole:
+                path.unlink(missing_ok=True)
+        return HomeGit(self.folder, self.limits, self._incoming, self._lenders)
 
     def _stale(self) -> bool:
         """Whether what an earlier answer left is too old to be asked for again, or too much to be kept for that."""
@@ -69,7 +76,7 @@ class Store:
         except FileNotFoundError:
             return False
         oldest = min((fact.st_mtime for fact in facts), default=time.time())
-        return time.time() - oldest > _QUARANTINE_SECONDS or sum(fact.st_size for fact in facts) > self._limits.wire
+        return time.time() - oldest > _QUARANTINE_SECONDS or sum(fact.st_size for fact in facts) > self.limits.wire
 
     def held(self) -> bytes:
         """The 20 byte ids, one after the other, of all objects in the quarantine."""
@@ -78,14 +85,22 @@ class Store:
         return b"".join(bytes.fromhex(line.split()[1].decode()) for lines in shown for line in lines.splitlines())
 
     def _tidy(self) -> None:
-        """Remove git's own locks and the refs of a generation that never came to be."""
+        """Remove git's own locks and the refs of a generation that never came to be, or is to be no more."""
         for lock in [*self.folder.glob("*.lock"), *self.folder.glob("refs/**/*.lock")]:
             lock.unlink(missing_ok=True)
         whole = self.generations()
         shown = self.git.run("for-each-ref", "--format=%(refname)", self._prefix).decode().splitlines()
-        torn = [name for name in shown if int(name.removeprefix(self._prefix).partition("/")[0]) not in whole]
-        if torn:
-            self.git.run("update-ref", "--stdin", data="".join(f"delete {name}\n" for name in torn).encode())
+        self._delete(name for name in shown if int(name.removeprefix(self._prefix).partition("/")[0]) not in whole)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Make these generations none; what only they held stays until it is swept. Whoever calls holds the lock."""
+        there = self.generations()
+        self._delete(f"{self._prefix}{number}/generation" for number in numbers if number in there)
+        self._tidy()
+
+    def _delete(self, names: Iterable[str]) -> None:
+        if lines := [f"delete {name}\n" for name in names]:
+            self.git.run("update-ref", "--stdin", data="".join(lines).encode())
 
     def discard(self) -> None:
         """Forget the quarantine: it has landed, or is not wanted again."""
@@ -100,7 +115,7 @@ class Store:
             name = os.fsdecode(unit.path)
             if name in repos and unit.facts["upstream"]:
                 with contextlib.suppress(Refusal, OSError):
-                    seed(self.folder.parent, name, self.git, unit.facts["upstream"], self._limits)
+                    seed(self.folder.parent, name, self.git, unit.facts["upstream"], self.limits)
 
     def settle(self, *, keep: bool) -> None:
         """End a pull: what is left of the quarantine goes, or may be kept for a next attempt where there is any."""
@@ -117,60 +132,65 @@ class Store:
 
     def receipt(self, commit: str) -> tuple[dict[str, Any], bytes]:
         """A generation's receipt, parsed and as bytes. Raises Refusal when its commit vouches for another."""
-        data = self.git.run("cat-file", "blob", f"{commit}:receipt.json", code="store.damaged")
-        message = self.git.run("cat-file", "commit", commit, code="store.damaged").decode()
-        if f"receipt sha256: {hashlib.sha256(data).hexdigest()}" not in message.splitlines():
-            raise Refusal("store.damaged", f"the receipt in {commit} is not the one that was stored")
+        with Objects(self.git, self.limits) as objects:
+            data = _vouched(objects, commit)
         parsed: dict[str, Any] = json.loads(data)
         return parsed, data
 
-    def have(self, units: Iterable[Unit], repos: Sequence[str]) -> list[str]:
-        """Ids whose histories need not be sent again: the units' own, and the tips of the caches of `repos`."""
-        tips = [tip for cache in caches(self.folder.parent, repos) for tip in HomeGit(cache, self._limits).tips()]
+    def receipts(self) -> Iterator[dict[str, Any]]:
+        """The receipts of all generations, oldest first. Raises Refusal as `receipt` does."""
+        with Objects(self.git, self.limits) as objects:
+            yield from (json.loads(_vouched(objects, commit)) for commit in self.generations().values())
+
+    def have(self, units: Iterable[Unit]) -> list[str]:
+        """Ids whose histories need not be sent again: the units' own, and the tips of the caches it borrows from."""
+        tips = [tip for cache in self._lenders for tip in HomeGit(cache, self.limits).tips()]
         return list(dict.fromkeys([*(oid for unit in units for oid in sorted(unit.histories)), *tips]))[:_HAVE]
 
     def keep(self) -> None:
         """Move the quarantine's packs into the store, the index of each last; still nothing refers to them."""
-        target = self.folder / "objects" / "pack"
-        packs = [path for path in (self._incoming / "pack").glob("*") if not path.name.startswith("tmp_")]
-        for path in sorted(packs, key=lambda path: path.suffix == ".idx"):
-            path.chmod(0o444)
-            path.rename(target / path.name)
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        adopt(self._incoming / "pack", self.folder / "objects" / "pack")
 
     def commit(self, number: int, previous: str, units: Iterable[Unit], receipt: bytes, title: str) -> str:
-        """Add generation `number`; returns its commit.
+        """Add generation `number`; returns its commit, which only names the `previous` one, so that that can go.
 
         git moves the refs of a transaction one by one, so the one that makes them a generation is moved last and alone.
         """
         blob = self.git.run("hash-object", "-w", "--stdin", data=receipt).decode().strip()
         tree = self.git.run("mktree", data=f"100644 blob {blob}\treceipt.json\n".encode()).decode().strip()
-        message = f"{title}\n\nreceipt sha256: {hashlib.sha256(receipt).hexdigest()}\n"
-        parent = ("-p", previous) if previous else ()
-        commit = self.git.run("commit-tree", tree, *parent, data=message.encode()).decode().strip()
-        refs: dict[str, str] = {}
-        for unit in units:
-            refs |= {f"{unit.kind}/{_component(unit.path)}/{name}": oid for name, oid in _names(unit).items()}
-        lines = [f"create {self._prefix}{number}/{name} {oid}\n" for name, oid in refs.items()]
+        lines = [title, "", f"receipt sha256: {hashlib.sha256(receipt).hexdigest()}"]
+        lines += [f"previous: {previous}"] if previous else []
+        message = "".join(f"{line}\n" for line in lines).encode()
+        commit = self.git.run("commit-tree", tree, data=message).decode().strip()
+        lines = [f"create {self._prefix}{number}/{name} {oid}\n" for name, oid in refs_of(units).items()]
         transaction = "".join(["start\n", *lines, "prepare\ncommit\n"]).encode()
         self.git.run("update-ref", "--stdin", data=transaction, code="ref.name")
         self.git.run("update-ref", f"{self._prefix}{number}/generation", commit, "")
         self.git.run("pack-refs", "--all")
+        self.consolidate()
         return commit
 
+    def consolidate(self) -> None:
+        """Keep many generations quick; where that fails nothing is lost, and the next pull tries again."""
+        if crowded(self.folder):
+            with contextlib.suppress(Refusal, OSError):
+                consolidate(self.git, self.folder, self.limits)
 
-def _names(unit: Unit) -> Mapping[str, str]:
-    head = {"head": unit.facts["head"]} if unit.facts["head"] else {}
-    stashes = {f"stashes/{at}": oid for at, oid in enumerate(unit.facts["stashes"])}
-    return unit.commits | head | stashes | {name.removeprefix("refs/"): oid for name, oid in unit.refs.items()}
+    def refs(self, number: int) -> dict[str, str]:
+        """Name -> id of all refs of a generation but the one that makes it one, named as by `refs_of`."""
+        prefix = f"{self._prefix}{number}/"
+        shown = self.git.run("for-each-ref", "--format=%(refname) %(objectname)", prefix).decode()
+        found = dict(line.removeprefix(prefix).split(" ") for line in shown.splitlines())
+        return {name: oid for name, oid in found.items() if name != "generation"}
 
 
-def _component(path: bytes) -> str:
-    """A path as one component of a ref name; different paths stay different."""
-    if len(path) > _COMPONENT:
-        return f"={hashlib.sha256(path).hexdigest()}"
-    return re.sub(rb"[^A-Za-z0-9_-]|^-", lambda found: b"=%02X" % found[0][0], path).decode()
+def _vouched(objects: Objects, commit: str) -> bytes:
+    """The receipt in a generation's commit. Raises Refusal when it is not the one that the commit vouches for."""
+    try:
+        data = objects.blob(f"{commit}:receipt.json", _RECEIPT_BYTES)
+        message = objects.commit(commit).decode()
+    except Refusal as refusal:
+        raise Refusal("store.damaged", str(refusal)) from None
+    if data is None or f"receipt sha256: {hashlib.sha256(data).hexdigest()}" not in message.splitlines():
+        raise Refusal("store.damaged", f"the receipt in {commit} is not the one that was stored")
+    return data

@@ -64,6 +64,10 @@ class Objects:
             return None
         return b"".join(self._content(self._ask(oid, "blob")[1]))
 
+    def commit(self, oid: str) -> bytes:
+        """A commit as it is stored."""
+        return b"".join(self._content(self._ask(oid, "commit")[1]))
+
     def chunks(self, oid: str) -> Iterator[bytes]:
         """The bytes of a blob of any size; to be read to their end before anything else is asked."""
         return self._content(self._ask(oid, "blob")[1])
