@@ -17,7 +17,7 @@ from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.observe import Observed, observe
 from pifleet.place import Placement, Trace, may_be_on, place
-from pifleet.plan import Plan, Step, compare_host
+from pifleet.plan import Plan, Step, at_work, compare_host
 from pifleet.secret import Secret, SecretUnavailable
 
 
@@ -83,6 +83,7 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
                 unchanged += 1
             elif _selected(step, selection, wanted):
                 steps.append(step)
+    steps = _with_moves(steps, placement, seen, fleet, selection, wanted)
     blocked = tuple((title, trouble) for title, trouble in placement.troubles.items() if title in wanted)
     plan = Plan(tuple(steps), silent_hosts, blocked, unchanged)
     return Look(fleet, selection, seen, placement, specs, plan, secrets)
@@ -140,6 +141,24 @@ def _found(fleet: Fleet, answer: Observed) -> dict[str, Trace]:
         elif answer.data["paths"].get(str(box.root)):
             found[box.title] = "folder"
     return found
+
+
+def _with_moves(
+    steps: list[Step], placement: Placement, seen: Mapping[str, Observed], fleet: Fleet, selection: Selection,
+    wanted: set[str],
+) -> list[Step]:
+    """The steps, where leaving a sandbox's old host is one of its own and not that of something forgotten."""
+    moves = {title: host for title, host in placement.moves.items()
+             if title in wanted and selection.has_host(host) and selection.has_host(placement.host_of[title])}
+    kept = [step for step in steps if moves.get(step.sandbox) != step.host]
+    return kept + [_leave(fleet, title, host, placement.host_of[title], seen[host]) for title, host in moves.items()]
+
+
+def _leave(fleet: Fleet, title: str, host: str, new: str, seen: Observed) -> Step:
+    box = fleet.sandbox(title)
+    container = seen.data["containers"].get(box.container) if box else None
+    return Step("sandbox", host, title, "sandbox", "remove", f"moves to {new}, with its work", "sandbox_docker",
+                {"host": host}, {"host": new}, destructive=at_work(container) if container else False)
 
 
 def _selected(step: Step, selection: Selection, wanted: set[str]) -> bool:

@@ -15,10 +15,14 @@ Trace = Literal["container", "folder"]
 
 @dataclass(frozen=True)
 class Placement:
-    """`host_of` by sandbox title; `troubles` for sandboxes that may not be placed now, with the reason."""
+    """`host_of` by sandbox title; `troubles` for sandboxes that may not be placed now, with the reason.
+
+    `moves` has the hosts on which something is left of sandboxes that are pinned to another one.
+    """
 
     host_of: Mapping[str, str]
     troubles: Mapping[str, Trouble]
+    moves: Mapping[str, str]
 
     def on(self, fleet: Fleet, host: str) -> tuple[Sandbox, ...]:
         """The sandboxes of `host`, in the order of the inventory."""
@@ -44,14 +48,15 @@ def place(fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping
     """
     host_of: dict[str, str] = {}
     troubles: dict[str, Trouble] = {}
+    moves: dict[str, str] = {}
     homeless: list[Sandbox] = []
     for box in fleet.sandboxes:
         where = _traces(fleet, box, seen, "container") or _traces(fleet, box, seen, "folder")
         if box.host:
-            if where and box.host not in where:
-                troubles[box.title] = _pinned_elsewhere(box, where[0])
-            else:
-                host_of[box.title] = box.host
+            host_of[box.title] = box.host
+            left = [*_traces(fleet, box, seen, "container"), *_traces(fleet, box, seen, "folder")]
+            if away := [host for host in left if host != box.host]:
+                moves[box.title] = away[0]
         elif where:
             host_of[box.title] = where[0]
         elif silent := [host for host in _offers(fleet, box) if host not in seen]:
@@ -69,7 +74,7 @@ def place(fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping
         )
         host_of[box.title] = host
         committed[host] += box.limits.memory
-    return Placement(host_of, troubles)
+    return Placement(host_of, troubles, moves)
 
 
 def _offers(fleet: Fleet, box: Sandbox) -> tuple[str, ...]:
@@ -88,11 +93,3 @@ def _may_be_held(box: Sandbox, silent: Sequence[str]) -> Trouble:
         try_=f"bring {silent[0]} back and run pifleet provision again, or pin the sandbox with host:",
     )
 
-
-def _pinned_elsewhere(box: Sandbox, where: str) -> Trouble:
-    return Trouble(
-        f"{box.title} is pinned to {box.host} and lives on {where}",
-        saw="this version of pifleet does not move a sandbox between hosts",
-        where=f"pifleet_developers.{box.developer}",
-        try_=f"pifleet pull {box.title}, then pifleet remove {box.title}, then pifleet provision",
-    )

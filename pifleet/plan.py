@@ -14,6 +14,8 @@ Json = Mapping[str, Any]
 # What the engine can change in a running container (docs: Docker Engine API, "Update a container").
 LIVE_FIELDS = frozenset({"cpus", "memory", "memory_swap", "pids", "restart"})
 ABSENT: Json = {}
+# What ends a sandbox where it is; its work has to be home before.
+ENDING = ("replace", "remove")
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def _container(host: str, box: Json, seen: Json | None, image_id: str | None, un
     if set(differing) - LIVE_FIELDS:
         return Step(
             "sandbox", host, box["title"], "container", "replace", _differ(differing), "sandbox_docker",
-            before, after, destructive=_at_work(seen),
+            before, after, destructive=at_work(seen),
         )
     if seen["state"] != "running":
         before, after = {"state": seen["state"], **before}, {"state": "running", **after}
@@ -181,7 +183,7 @@ def _container(host: str, box: Json, seen: Json | None, image_id: str | None, un
     return step if differing else None
 
 
-def _at_work(seen: Json) -> bool:
+def at_work(seen: Json) -> bool:
     """Whether pi is at work inside; what the probe could not see may be."""
     return seen["agent"] is None or bool(seen["agent"].get("processes"))
 

@@ -14,9 +14,10 @@ from pifleet.errors import Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.lock import locked
 from pifleet.look import Look, look, read_secrets
-from pifleet.plan import Step
+from pifleet.moving import finish_moves
+from pifleet.plan import ENDING, Step
 from pifleet.report import Outcome
-from pifleet.rescue import changed_since, rescue
+from pifleet.rescue import Rescue, changed_since, rescue
 from pifleet.results import Pull
 
 
@@ -38,9 +39,9 @@ def apply(
     work again. One in which an agent is at work is left alone unless `interrupt`. Raises BadInput when a repository's
     credential is not to be had; nothing was touched then.
     """
-    replacing = {step.sandbox: step for step in found.plan.steps if step.action == "replace" and step.sandbox}
-    busy = {title: _at_work(step) for title, step in replacing.items() if step.destructive and not interrupt}
-    at = {title: step.host for title, step in replacing.items() if title not in busy}
+    ending = {step.sandbox: step for step in found.plan.steps if step.action in ENDING and step.sandbox}
+    busy = {title: _at_work(step) for title, step in ending.items() if step.destructive and not interrupt}
+    at = {title: step.host for title, step in ending.items() if title not in busy}
     saved = rescue(found.fleet, at, emit, given_up=discard)
     left_out = {**busy, **saved.refused}
     pulls = tuple(saved.pulls.values())
@@ -50,9 +51,9 @@ def apply(
     needed = {f"repo:{name}:{kind}" for name in _repos_to_clone(found, steps) for kind in ("token", "ssh_key")}
     secrets = {**found.secrets, **read_secrets(found.fleet, needed)}
     specs = run_specs(found, steps)
-    with locked({host: found.fleet.hosts[host] for host in specs}) as busy:
-        free = {host: spec for host, spec in specs.items() if host not in busy}
-        runs = {host: HostRun(trouble=trouble) for host, trouble in busy.items()}
+    with locked({host: found.fleet.hosts[host] for host in specs}) as taken:
+        free = {host: spec for host, spec in specs.items() if host not in taken}
+        runs = {host: HostRun(trouble=trouble) for host, trouble in taken.items()}
         if free:
             run = converge(free, found.fleet.hosts, secrets, emit=emit, keep=keep_run)
             runs |= run.hosts
@@ -60,16 +61,23 @@ def apply(
                 emit(Event("hosts", text=f"the run is kept in {run.kept}", state="note"))
         emit(Event("look again"))
         again = look(found.fleet, found.selection)
-    replaced = {title: host for title, host in at.items() if title not in left_out and not _steps(again, title)}
-    changed = changed_since(found.fleet, replaced, saved, emit)
-    return Applied(_failed(_outcomes(found, again, runs, left_out), changed), pulls)
+    troubles = _proven(found, again, {title: at[title] for title in at if title not in left_out}, saved, emit)
+    return Applied(_failed(_outcomes(found, again, runs, left_out), troubles), pulls)
+
+
+def _proven(found: Look, again: Look, at: Mapping[str, str], saved: Rescue, emit: Emit) -> dict[str, Trouble]:
+    """What of the sandboxes of `at` (title -> host on which they were rescued) is not where it belongs, by title."""
+    made = {step.sandbox for step in again.plan.steps if step.action not in ENDING}
+    moves = {title: host for title, host in at.items() if title in again.placement.moves and title not in made}
+    replaced = {title: host for title, host in at.items() if title not in found.placement.moves and title not in made}
+    return {**changed_since(found.fleet, replaced, saved, emit), **finish_moves(again, moves, saved, emit)}
 
 
 def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
     """The specs of the hosts that have steps, cut down to the parts and sandboxes that these name."""
     specs = {}
-    for host in dict.fromkeys(step.host for step in steps):
-        own = [step for step in steps if step.host == host]
+    for host in dict.fromkeys(step.host for step in steps if step.action != "remove"):
+        own = [step for step in steps if step.host == host and step.action != "remove"]
         named = {step.sandbox for step in own if step.sandbox}
         parts = {"preflight", *(step.part for step in own)}
         spec = found.specs[host]
@@ -145,10 +153,6 @@ def _row(
     if run and run.trouble and not title:
         return Outcome(host, title, "failed", seconds, run.trouble)
     return Outcome(host, title, "changed" if planned else "ok", seconds)
-
-
-def _steps(found: Look, title: str) -> list[Step]:
-    return [step for step in found.plan.steps if step.sandbox == title]
 
 
 def _failed(outcomes: Iterable[Outcome], troubles: Mapping[str, Trouble]) -> list[Outcome]:

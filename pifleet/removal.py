@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from pifleet.converge import converge
 from pifleet.desired import Spec, host_spec
@@ -16,6 +18,7 @@ from pifleet.fleet import DOCKER, Limits, Model, Sandbox, gecos
 from pifleet.lock import locked
 from pifleet.look import Look, image_cache, look
 from pifleet.report import Outcome
+from pifleet.results import reserved
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,15 @@ def remove(
 ) -> list[Outcome]:
     """Delete what is `going` with its data, and on `whole_hosts` everything of the fleet; then look what is left.
 
-    Every target of a whole host has to be among `going`. A host that fails is an outcome.
+    Every target of a whole host has to be among `going`. A host that fails is an outcome. Raises SandboxFailed while
+    one of them is being pulled; nothing was touched then.
     """
     started = time.monotonic()
     names = dict.fromkeys([*whole_hosts, *(target.host for target in going)])
     specs = {name: _spec(found, name, going, whole=name in whole_hosts) for name in names}
-    with locked({name: found.fleet.hosts[name] for name in specs}) as troubles:
+    with ExitStack() as held, locked({name: found.fleet.hosts[name] for name in specs}) as troubles:
+        for target in going:
+            held.enter_context(reserved(Path(found.fleet.results), target.box.id, "removal"))
         free = {name: spec for name, spec in specs.items() if name not in troubles}
         run = converge(free, found.fleet.hosts, {}, playbook="remove", emit=emit) if free else None
         troubles |= {name: host.trouble for name, host in run.hosts.items() if host.trouble} if run else {}

@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.integration.farm import BIN, Farm
+from tests.integration.farm import BIN, EXAMPLE, Farm
 
 NAMES = ("ana/main", "bo/main", "di/main")
 KILLS = 10
@@ -97,6 +98,31 @@ def test_a_sandbox_whose_work_cannot_come_home_is_not_replaced_unless_it_is_give
     assert given_up.code == 0, given_up.out + given_up.err
     assert working.docker(working.home_of("bo/main"), "inspect", "-f", "{{.Id}}", "pi-bo-main") != container
     assert working.pifleet("exec", "bo", "--", "rm", "/workspace/web/pipe").code == 0
+
+
+def test_a_sandbox_that_is_pinned_to_another_host_moves_with_all_its_work(working: Farm) -> None:
+    old = working.home_of("bo/main")
+    new = next(name for name in working.lab.hosts() if name != old)
+    people = yaml.safe_load(EXAMPLE.read_text())["all"]["vars"]["pifleet_developers"]
+    pinned_to = replace(working, overlay={
+        **working.overlay, "pifleet_developers": {**people, "bo": {**people["bo"], "host": new}}})
+    before = pulled(working)["bo/main"]["generation"]
+
+    planned = pinned_to.plan()
+    done = pinned_to.provision()
+
+    assert [(step["action"], step["host"]) for step in planned.json["steps"] if step["item"] == "sandbox"] == [
+        ("remove", old)]
+    assert done.code == 0, done.out + done.err
+    assert working.home_of("bo/main") == new
+    left = working.lab.host(old).inside("sh", "-c", "docker ps -a --format '{{.Names}}'; ls /var/lib/pifleet/sandboxes")
+    assert "bo-main" not in left
+    assert "rebase in progress" in pinned_to.pifleet("exec", "bo", "--", "git", "-C", "web", "status").out
+    assert pinned_to.pifleet("exec", "bo", "--", "git", "-C", "web", "stash", "list").out.count("stash@") == 2
+    assert pinned_to.pifleet("exec", "bo", "--", "cat", "web/staged", "web/ignored.log").out == "worktree\nignored\n"
+    diff = pinned_to.pifleet("results", "diff", "bo", str(before), "-o", "json")
+    assert diff.code == 0, diff.out + diff.err
+    assert (pinned_to.plan().code, pinned_to.provision().code) == (0, 0)
 
 
 def test_killed_anywhere_and_run_again_it_ends_with_the_same_work(working: Farm) -> None:
