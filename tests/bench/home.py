@@ -1,0 +1,54 @@
+"""Owns our side of a measurement as a program of its own: one pull, asked for as JSON on standard input.
+It must not measure; whoever starts it does.
+
+    python -m tests.bench.home < REQUEST
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pifleet.results import Limits, Pull, pull
+from pifleet.stream import LocalStream, Stream
+from tests.bench.place import Failed
+
+TITLE, SANDBOX_ID = "bench/main", "bench-main"  # a sandbox that no inventory knows
+# Where plain files can be left out, they are: the other tools write one copy, the store is ours.
+WITHOUT_PLAIN = {"plain": False} if "plain" in inspect.signature(pull).parameters else {}
+
+
+def exec_into(home: str, link: Sequence[str] = ()) -> Callable[[Sequence[str]], Stream]:
+    """An exec of a sandbox whose user has this home, behind a link; this machine's Python is the sandbox's."""
+
+    def open_stream(argv: Sequence[str]) -> LocalStream:
+        program = [sys.executable if argv[0] == "python3" else argv[0], *argv[1:]]
+        return LocalStream([*link, *program], env={"PATH": os.environ["PATH"], "HOME": home})
+
+    return open_stream
+
+
+def bring(told: dict[str, Any], open_stream: Callable[[Sequence[str]], Stream] | None = None) -> Pull:
+    """One pull as `told` (see methods.Ours) says. Raises Failed when it does not bring everything home."""
+    done = attempt(told, open_stream)
+    if done.result not in ("new", "unchanged"):
+        raise Failed(f"the pull ended as {done.result}: {done.trouble or done.incomplete[:3]}")
+    return done
+
+
+def attempt(told: dict[str, Any], open_stream: Callable[[Sequence[str]], Stream] | None = None) -> Pull:
+    """One pull, however it ends."""
+    plain: dict[str, Any] = {} if told["plain"] else WITHOUT_PLAIN
+    return pull(
+        open_stream or exec_into(told["home"], told["link"]), sandbox=TITLE, sandbox_id=SANDBOX_ID, repos=told["repos"],
+        store=Path(told["results"]), workspace=told["workspace"], sessions=told["sessions"],
+        limits=Limits(idle=120, total=3600), **plain)
+
+
+if __name__ == "__main__":
+    bring(json.load(sys.stdin))
