@@ -37,12 +37,12 @@ class Clone:
         try:
             said_so = HomeGit(top / ".git", limits).run("rev-parse", "--path-format=absolute", *asked).decode()
         except Refusal as refusal:
-            raise Refused(f"{top} is not a git work tree", saw=str(refusal), where=str(top),
+            raise Refused("not a git work tree; nothing was changed", saw=str(refusal), where=str(top),
                           try_="name the top folder of a clone with --to") from None
         bare, form, own, shared = said_so.splitlines()
         if (bare, form) != ("false", "sha1"):
-            what = "has another object format" if bare == "false" else "is a bare repository"
-            raise Refused(f"{top} {what}", where=str(top), try_="name the top folder of a clone with --to")
+            what = "a repository of another object format" if bare == "false" else "a bare repository"
+            raise Refused(f"{what}; nothing was changed", where=str(top), try_="name the top folder of a clone with --to")
         return cls(top, Path(own), Path(shared), limits)
 
     @property
@@ -76,7 +76,7 @@ class Clone:
             if name.startswith("-"):
                 raise Refusal("ref.name", name)
         except Refusal:
-            raise BadInput("not a name for a branch", (Mistake("--branch", show(name), "use letters, digits, -, / "),)
+            raise BadInput("not a name for a branch", (Mistake("--branch", show(name), "use letters, digits, - and /"),)
                            ) from None
         return self.git.run("for-each-ref", "--format=%(objectname)", f"refs/heads/{name}").decode().strip()
 

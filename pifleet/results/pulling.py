@@ -89,7 +89,7 @@ class _Course:
               missing: list[str]) -> tuple[dict[str, Any], _Shown]:
         """Everything is decided first; the store's transaction makes it so, and then the plain folder follows."""
         with Contents(quarantine, self.folder.limits) as contents:
-            verified(quarantine, units, contents)
+            verified(quarantine, self.store.git, units, contents)
             plan = self.folder.plan(units, contents)
             self.folder.weigh(plan, contents, self.store.git, self.received)
         places = {unit.path: self.folder.place(unit) for unit in units}

@@ -6,7 +6,6 @@ It must not measure; whoever starts it does.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
@@ -15,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pifleet.results import Limits, Pull, pull
+from pifleet.results.plain.folder import Folder
 from pifleet.stream import LocalStream, Stream
 from tests.bench.place import Failed
 
 TITLE, SANDBOX_ID = "bench/main", "bench-main"  # a sandbox that no inventory knows
-# Where plain files can be left out, they are: the other tools write one copy, the store is ours.
-WITHOUT_PLAIN = {"plain": False} if "plain" in inspect.signature(pull).parameters else {}
 
 
 def exec_into(home: str, link: Sequence[str] = ()) -> Callable[[Sequence[str]], Stream]:
@@ -43,11 +41,18 @@ def bring(told: dict[str, Any], open_stream: Callable[[Sequence[str]], Stream] |
 
 def attempt(told: dict[str, Any], open_stream: Callable[[Sequence[str]], Stream] | None = None) -> Pull:
     """One pull, however it ends."""
-    plain: dict[str, Any] = {} if told["plain"] else WITHOUT_PLAIN
+    if not told["plain"]:
+        leave_out_plain_files()
     return pull(
         open_stream or exec_into(told["home"], told["link"]), sandbox=TITLE, sandbox_id=SANDBOX_ID, repos=told["repos"],
         store=Path(told["results"]), workspace=told["workspace"], sessions=told["sessions"],
-        limits=Limits(idle=120, total=3600), **plain)
+        limits=Limits(idle=120, total=3600))
+
+
+def leave_out_plain_files() -> None:
+    """For this process: the other tools write one copy, and ours is the store."""
+    Folder.bring = lambda *_: []  # type: ignore[method-assign]
+    Folder.holds = lambda *_: True  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -40,12 +40,11 @@ class Farm:
     folder: Path
     overlay: Mapping[str, Any]
 
-    def __post_init__(self) -> None:
-        (self.folder / "addresses.yml").write_text(self.lab.inventory())
-        (self.folder / "overlay.json").write_text(json.dumps({"all": {"vars": self.overlay}}))
-
     @property
     def sources(self) -> list[str]:
+        """The inventories, written anew: farms of other overlays use the same folder."""
+        (self.folder / "addresses.yml").write_text(self.lab.inventory())
+        (self.folder / "overlay.json").write_text(json.dumps({"all": {"vars": self.overlay}}))
         return [str(EXAMPLE), str(self.folder / "addresses.yml"), str(self.folder / "overlay.json")]
 
     @property

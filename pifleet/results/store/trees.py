@@ -3,9 +3,12 @@ It must not write anywhere."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from io import BufferedReader
+from typing import cast
 
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.store.homegit import HomeGit
@@ -13,6 +16,7 @@ from pifleet.results.store.homegit import HomeGit
 TREE_MODE, LINK_MODE, EXECUTABLE_MODE, GITLINK_MODE = 0o40000, 0o120000, 0o100755, 0o160000
 _TREE_BYTES = 64 << 20
 _CHUNK = 1 << 20
+_ANSWER = 80  # bytes; what git answers to "info" is shorter
 
 Leaf = tuple[bytes, int, str]  # path, mode, id
 
@@ -25,6 +29,8 @@ class Objects:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by __exit__()
         self._child = git.start("cat-file", "--batch-command", errors=self._errors)
         self._measured: dict[str, tuple[int, int]] = {}
+        self._out = cast(BufferedReader, self._child.stdout)
+        self._oid = b""
 
     def __enter__(self) -> Objects:
         return self
@@ -36,27 +42,58 @@ class Objects:
 
     def _ask(self, name: str, kind: str, command: str = "contents") -> tuple[str, int]:
         """(id, size) of an object; after "contents" its bytes must be read next."""
+        oid, found, size = self._head(name, command)
+        if found != kind:
+            if found and command == "contents":
+                for _ in self._content(size):
+                    pass
+            raise Refusal("git.connectivity", f"{name} is not a {kind} that is here")
+        return oid, size
+
+    def _head(self, name: str, command: str) -> tuple[str, str, int]:
+        """(id, kind, size); the kind is "" where there is no such object."""
+        self._write(f"{command} {name}")
+        facts = self._out.readline().decode().split()
+        if len(facts) != 3:
+            return "", "", 0
+        if command == "contents":
+            self._write(f"info {facts[0]}")
+        self._oid = facts[0].encode()
+        return facts[0], facts[1], int(facts[2])
+
+    def _write(self, command: str) -> None:
         assert self._child.stdin
-        assert self._child.stdout
         try:
-            self._child.stdin.write(f"{command} {name}\n".encode())
+            self._child.stdin.write(f"{command}\n".encode())
             self._child.stdin.flush()
         except BrokenPipeError:
             raise Refusal("git.limit", "git ended before an object was read") from None
-        facts = self._child.stdout.readline().decode().split()
-        if len(facts) != 3 or facts[1] != kind:
-            raise Refusal("git.connectivity", f"{name} is not a {kind} that is here")
-        return facts[0], int(facts[2])
 
     def _content(self, size: int) -> Iterator[bytes]:
-        assert self._child.stdout
-        while size:
-            chunk = self._child.stdout.read(min(size, _CHUNK))
+        """The bytes of the object whose head was read last.
+
+        Of a damaged one git may write fewer or more than its head says. They really end where the answer to the next
+        question begins: with the object's own id, which no object can hold.
+        """
+        end, at, seen, tail = b"\n" + self._oid + b" ", -1, 0, b""
+        while at < 0:
+            chunk = self._out.read1(_CHUNK)
             if not chunk:
                 raise Refusal("git.limit", "git ended while an object was read")
-            size -= len(chunk)
-            yield chunk
-        self._child.stdout.read(1)
+            tail = (tail + chunk)[-_ANSWER:]
+            at = tail.rfind(end) if tail.endswith(b"\n") else -1
+            yield chunk[: max(0, size - seen)]
+            seen += len(chunk)
+        if seen - len(tail[at:]) != size:
+            raise Refusal("store.damaged", f"{self._oid.decode()} is not as long as it says")
+
+    def whole(self, oid: str) -> bool:
+        """Whether an object of any kind is here and is what its id says, read and hashed now."""
+        _, kind, size = self._head(oid, "contents")
+        digest = hashlib.sha1(f"{kind} {size}\0".encode())  # noqa: S324 git's own
+        for chunk in self._content(size) if kind else ():
+            digest.update(chunk)
+        return digest.hexdigest() == oid
 
     def blob(self, oid: str, limit: int) -> bytes | None:
         """The bytes of a small blob; None, and none of it read, where it is longer than `limit`."""

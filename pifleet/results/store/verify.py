@@ -56,13 +56,12 @@ def proof(store: Store, numbers: Sequence[int]) -> Proof:
     """Look at these generations. Raises Refusal where not even the refs of the store can be read."""
     there = store.generations()
     looks = [_Look.at(store, number, there[number]) for number in numbers]
-    reached, good = _read(store.git, {oid for look in looks for oid in look.ids})
-    with Contents(store.git, store.limits) as contents:
-        sizes: dict[str, int] = {}
-        for look in looks:
-            look.damage += _blocks(contents, store.git, look.units, sizes)
-            if not good and look.ids:
-                look.damage += _lost(store.git, look.ids)
+    reached, good = _read(store, {oid for look in looks for oid in look.ids})
+    sizes: dict[str, int] = {}
+    for look in looks:
+        look.damage += _blocks(store, look.units, sizes)
+        if not good and look.ids:
+            look.damage += _lost(store, look.ids)
     files = tuple(Item(name, "file.changed") for name in changed(store.folder))
     return Proof(tuple(Verdict(look.number, look.incomplete, tuple(look.damage)) for look in looks), files, reached)
 
@@ -108,24 +107,25 @@ def _kinds(git: HomeGit, units: Iterable[Unit]) -> list[Item]:
             if oid in found and found[oid][0] != "commit"]
 
 
-def _read(git: HomeGit, ids: set[str]) -> tuple[int, bool]:
+def _read(store: Store, ids: set[str]) -> tuple[int, bool]:
     """(number of objects reached, whether all of them are whole): all generations at once, as they share so much."""
     try:
-        reached, missing = _reached(git, ids)
+        reached, missing = _reached(store.git, ids)
     except Refusal:
         return 0, False
-    return len(reached), not missing and not damaged(git, reached)
+    return len(reached), not missing and not damaged(store.git, store.limits, reached)
 
 
-def _lost(git: HomeGit, ids: set[str]) -> list[Item]:
+def _lost(store: Store, ids: set[str]) -> list[Item]:
     """What of one generation is missing or damaged, since something is."""
     try:
-        reached, missing = _reached(git, ids)
+        reached, missing = _reached(store.git, ids)
     except Refusal as refusal:
-        return [Item(oid, "object.damaged") for oid in damaged(git, sorted(ids))[:_NAMED]] or [
+        named = damaged(store.git, store.limits, sorted(ids))
+        return [Item(oid, "object.damaged") for oid in named[:_NAMED]] or [
             Item("history", f"object.damaged: {refusal}")]
     return [*(Item(oid, "object.missing") for oid in missing[:_NAMED]),
-            *(Item(oid, "object.damaged") for oid in damaged(git, reached)[:_NAMED])]
+            *(Item(oid, "object.damaged") for oid in damaged(store.git, store.limits, reached)[:_NAMED])]
 
 
 def _reached(git: HomeGit, ids: set[str]) -> tuple[list[str], list[str]]:
@@ -137,19 +137,17 @@ def _reached(git: HomeGit, ids: set[str]) -> tuple[list[str], list[str]]:
     return [oid for oid in listed if oid[0] != "?"], [oid[1:] for oid in listed if oid[0] == "?"]
 
 
-def _blocks(contents: Contents, git: HomeGit, units: Iterable[Unit], sizes: dict[str, int]) -> list[Item]:
+def _blocks(store: Store, units: Iterable[Unit], sizes: dict[str, int]) -> list[Item]:
     """Big files whose blocks do not add up to the size that they came with; `sizes` is remembered between calls."""
     wrong = []
-    for unit in units:
-        if not unit.facts.get("blocks"):
-            continue
+    for unit in [unit for unit in units if unit.facts.get("blocks")]:
         try:
-            for file in [file for file in contents.files(unit, ALL) if file.blocks]:
-                blobs = list(contents.blobs(file))
-                new = [oid for oid in dict.fromkeys(blobs) if oid not in sizes]
-                sizes |= {oid: size for oid, (_, size) in git.sizes(new).items()} if new else {}
-                if sum(sizes.get(oid, 0) for oid in blobs) != file.size:
-                    wrong.append(Item(f"{shown(unit.path)}/{shown(file.path)}", "blocks.size"))
+            with Contents(store.git, store.limits) as contents:
+                big = [(file, list(contents.blobs(file))) for file in contents.files(unit, ALL) if file.blocks]
+            new = {oid for _, blobs in big for oid in blobs} - sizes.keys()
+            sizes |= {oid: size for oid, (_, size) in store.git.sizes(new).items()}
+            wrong += [Item(f"{shown(unit.path)}/{shown(file.path)}", "blocks.size") for file, blobs in big
+                      if sum(sizes.get(oid, 0) for oid in blobs) != file.size]
         except Refusal as refusal:
             wrong.append(Item(shown(unit.path), f"blocks.unreadable: {refusal}"))
     return wrong

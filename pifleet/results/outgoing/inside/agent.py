@@ -23,16 +23,13 @@ from pifleet.results.capture.tool import Broken, Fatal
 from pifleet.results.outgoing.inside import making
 from pifleet.results.outgoing.inside.beside import Beside
 from pifleet.results.outgoing.inside.content import Content, borrow
+from pifleet.results.outgoing.inside.history import present
 from pifleet.results.outgoing.inside.look import Look, Seen
-from pifleet.results.outgoing.inside.placing import Place
+from pifleet.results.outgoing.inside.placing import Declined, Place
 from pifleet.results.outgoing.inside.pristine import own_commit, own_work
 from pifleet.results.outgoing.inside.receiving import Cut, Incoming
 
 _KEPT = 1000
-
-
-class Declined(Exception):
-    """What is in the place stays, for the reason that the text says."""
 
 
 class Return:
@@ -124,7 +121,7 @@ class Return:
 
     def _made(self, place: Place, base: Seen | None, told: dict[str, Any]) -> dict[str, Any]:
         git_dir = making.seed(place.making, base, bare=told["bare"])
-        have = sorted(base.commits) if base else []
+        have = present(git_dir, base.commits) if base else []
         received = self._receive(told["path"], have, git_dir)
         foreign = own_commit(base, git_dir, told) if base else ""
         if foreign and not self._force:

@@ -32,6 +32,12 @@ def bring(git_dir: bytes, told: dict[str, Any], before: Repository) -> None:
     _log(git_dir, "HEAD", [*lost, *([(told["head"], "pifleet: put back")] if told["head"] else [])])
 
 
+def present(git_dir: bytes, oids: Iterable[str]) -> list[str]:
+    """Those that a repository itself has."""
+    shown = git(git_dir, "cat-file", "--batch-check", data="".join(f"{oid}\n" for oid in sorted(oids)).encode())
+    return [line.split()[0].decode() for line in shown.splitlines() if not line.endswith(b"missing")]
+
+
 def _update(git_dir: bytes, commands: Iterable[str]) -> None:
     data = "".join(f"{command}\n" for command in commands).encode("latin-1")
     if data:

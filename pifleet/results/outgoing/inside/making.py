@@ -35,7 +35,7 @@ def seed(folder: bytes, seen: Seen | None, *, bare: bool) -> bytes:
                     copy_function=_copied)
     shutil.copymode(seen.root, folder)
     # That of a submodule lay elsewhere.
-    git(git_dir, "config", "--unset-all", "core.worktree", may_fail=True)
+    git(git_dir, "config", "--unset-all", "core.worktree", tree=folder, may_fail=True)
     return git_dir
 
 
@@ -58,12 +58,12 @@ def fill(folder: bytes, git_dir: bytes, told: dict[str, Any], content: Content, 
         for entry in entries:
             writer.write(entry, content)
     operation = content.entries("operation")
+    for path, _ in before.state_files:
+        os.unlink(os.path.join(git_dir, path))
     with Writer(git_dir) as writer:
         for entry in _below(operation, b"git/"):
             if not _is_state(entry.path):
                 raise Broken("path.bad", "a file that is no state of an operation")
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(os.path.join(git_dir, entry.path))
             writer.write(entry, content)
     _index(folder, git_dir, told, operation, {entry.path: entry.mode for entry in entries})
     return len(entries)

@@ -9,8 +9,11 @@ import os
 import shutil
 from collections.abc import Iterable
 
-from pifleet.results.capture.tool import Broken
 from pifleet.results.outgoing.inside.look import Look, Seen
+
+
+class Declined(Exception):
+    """What is in the place stays, for the reason that the text says."""
 
 
 class Place:
@@ -26,14 +29,14 @@ class Place:
         self._replaced = os.path.join(beside, b".pifleet-replaced-" + mark)
 
     def prepare(self) -> None:
-        """Make the folders around it, and end what a return that was killed had begun. Raises Broken, OSError."""
+        """Make the folders around it, and end what a return that was killed had begun. Raises Declined, OSError."""
         folder = self._look.workspace
         for part in os.path.relpath(self.target, folder).split(b"/")[:-1]:
             folder = os.path.join(folder, part)
             if not os.path.lexists(folder):
                 os.mkdir(folder)
             if not _is_folder(folder):
-                raise Broken("place.taken", "a folder that it lies in is a file or a link now")
+                raise Declined("a folder that it lies in is a file or a link now")
         if os.path.lexists(self.making):
             shutil.rmtree(self.making)
         if os.path.lexists(self._replaced):
@@ -50,7 +53,8 @@ class Place:
         shutil.rmtree(self.making, ignore_errors=True)
 
     def put(self) -> None:
-        """Into a free place; into a workspace that is a repository itself, file by file and the repository last."""
+        """Into a free place; into a workspace that is a repository itself, file by file and the repository last.
+        Raises Declined, OSError."""
         if self.top:
             names = sorted(os.listdir(self.making), key=lambda name: (name == b".git", name))
             _refuse(self.making, self.target, names)
@@ -74,11 +78,11 @@ class Place:
 
     def replace(self, seen: Seen) -> None:
         """In the stead of a clone that nobody worked in: what git ignores in it and other repositories inside it are
-        carried over. Raises Broken when these would be in the way, or when it is not as it was seen."""
+        carried over. Raises Declined when these would be in the way, or when it is not as it was seen."""
         _refuse(self.target, self.making, _luggage(seen))
         now = self._look.repository(os.path.relpath(self.target, self._look.workspace))
         if now is None or (now.trees, now.commits) != (seen.trees, seen.commits):
-            raise Broken("place.changed", "it was changed while the generation was sent")
+            raise Declined("it was changed while the generation was sent")
         os.rename(self.target, self._replaced)
         os.rename(self.making, self.target)
         self._carry_over()
@@ -101,7 +105,7 @@ def _luggage(seen: Seen) -> list[bytes]:
 def _refuse(source: bytes, target: bytes, names: Iterable[bytes]) -> None:
     for name in names:
         if clash := _clash(source, target, name):
-            raise Broken("place.taken", f"{os.fsdecode(clash)} is there already, and another one")
+            raise Declined(f"{os.fsdecode(clash)} is there already, and another one")
 
 
 def _clash(source: bytes, target: bytes, rel: bytes) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pifleet.results.capture.repository import WAIVED
 from pifleet.results.capture.tool import git
+from pifleet.results.outgoing.inside.history import present
 from pifleet.results.outgoing.inside.look import Seen
 
 # State files that git leaves behind where no operation is in progress.
@@ -44,9 +45,9 @@ def own_commit(seen: Seen, git_dir: bytes, told: dict[str, Any]) -> str:
     """
     have = seen.repository
     branches = [oid for name, oid in have.refs.items() if not name.startswith("refs/tags/")]
-    ours = {have.head, *branches, *have.tips} - {""}
+    ours = present(git_dir, {have.head, *branches, *have.tips} - {""})  # without what only its submodules have
     given = {told["head"], *told["refs"].values(), *told["tips"], *told["stashes"]} - {""}
-    asked = "".join([f"{oid}\n" for oid in sorted(ours)] + [f"^{oid}\n" for oid in sorted(given)]).encode()
+    asked = "".join([f"{oid}\n" for oid in ours] + [f"^{oid}\n" for oid in sorted(given)]).encode()
     return git(git_dir, "rev-list", "--max-count=1", "--stdin", "--not", "--remotes", "--tags",
                data=asked).decode().strip()
 
@@ -60,7 +61,7 @@ def _clean(seen: Seen) -> bool:
         return False
     # With the user's own settings, for these say which filters there are.
     where = [b"--git-dir=" + have.git_dir, b"--work-tree=" + seen.root]
-    command = ["git", "-c", "core.fsmonitor=false", "--no-optional-locks", *where, "status", "--porcelain", "-z",
-               "--untracked-files=all", "--ignore-submodules=none"]
+    asked = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=none")
+    command: list[str | bytes] = ["git", "-c", "core.fsmonitor=false", "--no-optional-locks", *where, *asked]
     done = subprocess.run(command, cwd=seen.root, capture_output=True, check=False)
     return done.returncode == 0 and not done.stdout

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import signal
 import struct
 import subprocess
@@ -44,9 +45,8 @@ class Incoming:
     def pack(self, git_dir: bytes) -> None:
         """Read the next pack into a repository. Raises Cut, and Broken when git does not take it."""
         command: list[str | bytes] = [*GIT, b"--git-dir=" + git_dir, "index-pack", "--stdin"]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
-        with tempfile.TemporaryFile() as errors, \
-                subprocess.Popen(command, stderr=errors, env=ENV, cwd=git_dir, **pipes) as child:
+        with tempfile.TemporaryFile() as errors, open(os.devnull, "wb") as out, \
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=errors, env=ENV, cwd=git_dir) as child:
             try:
                 self._feed(child)
             except BaseException:
