@@ -202,7 +202,7 @@ OURS = {
     **{name: shape(name) for name in _SHAPES.split()},
     "attributes-folder": Case("OK", "", boxes.attributes_folder),
     "attributes-long-line": Case("OK", "", boxes.attributes_long_line),
-    "modules-folder": Case("I", "path.git", boxes.modules_folder),
+    "modules-folder": Case("OK", "", boxes.modules_folder),
     "modules-bad-name": Case("I", "path.git", boxes.modules_bad_name),
     "modules-in-conflict": Case("OK", "", boxes.modules_in_conflict),
     "stash-packed-then-dropped": Case("OK", "", boxes.stash_packed_then_dropped),

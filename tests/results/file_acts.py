@@ -90,8 +90,9 @@ def folder_becomes_file(agent: Agent) -> None:
 
 def file_becomes_link(agent: Agent) -> None:
     path = agent.file(agent.repository())
-    path.unlink()
-    path.symlink_to("README.md")
+    if path.name != ".gitmodules":  # that one cannot come home, which the corpus tells
+        path.unlink()
+        path.symlink_to("README.md")
 
 
 def make_empty_folder(agent: Agent) -> None:

@@ -3,6 +3,7 @@ It must not write to the repository or read its work tree."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -172,6 +173,10 @@ class Repository:
         copy = os.path.join(scratch, b"index")
         if os.path.isfile(index):
             shutil.copyfile(index, copy)
+        with _same_times(self.git_dir):
+            self._read_copy(copy)
+
+    def _read_copy(self, copy: bytes) -> None:
         listed = self._git("ls-files", "-s", "-v", "-z", tree=self._root, index=copy)
         self.unshown = nest((path, (int(link or mode, 8), bytes.fromhex(oid.decode())))
                             for link, mode, oid, path in _UNSHOWN.findall(listed))
@@ -209,6 +214,19 @@ class Repository:
                     ids |= set(re.findall(rb"\b[0-9a-f]{40}\b", file.read(1 << 20)))
         known = self._git("cat-file", "--batch-check", data=b"\n".join([*sorted(ids), b""])) if ids else b""
         self.tips |= {line.split()[0].decode() for line in known.splitlines() if line.split()[1] == b"commit"}
+
+
+@contextlib.contextmanager
+def _same_times(git_dir: bytes) -> Iterator[None]:
+    """Git renews the time of the shared part of a split index whenever it reads it."""
+    shared = [child for child in os.scandir(git_dir) if child.name.startswith(b"sharedindex.")]
+    before = [(child.path, child.stat(follow_symlinks=False)) for child in shared]
+    try:
+        yield
+    finally:
+        for path, facts in before:
+            with contextlib.suppress(OSError):
+                os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns), follow_symlinks=False)
 
 
 def _tips(shown: bytes) -> set[str]:
