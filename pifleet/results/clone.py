@@ -42,7 +42,8 @@ class Clone:
         bare, form, own, shared = said_so.splitlines()
         if (bare, form) != ("false", "sha1"):
             what = "a repository of another object format" if bare == "false" else "a bare repository"
-            raise Refused(f"{what}; nothing was changed", where=str(top), try_="name the top folder of a clone with --to")
+            raise Refused(f"{what}; nothing was changed", where=str(top),
+                          try_="name the top folder of a clone with --to")
         return cls(top, Path(own), Path(shared), limits)
 
     @property

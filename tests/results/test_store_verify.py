@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pifleet.errors import BadInput
-from pifleet.results import Proof, verify
+from pifleet.results import Limits, Proof, receipt, verify
+from pifleet.results.store.generations import Store
 from tests.results.box import Box, git
-from tests.results.forge import Forge, replaying
+from tests.results.forge import Forge
 
 
 def look(box: Box, number: int | None = None) -> Proof:
@@ -66,7 +67,7 @@ def test_a_flipped_bit_anywhere_in_any_pack_is_found(twice: Box) -> None:
     for file in sorted((store(twice) / "objects/pack").iterdir()):
         whole = file.read_bytes()
         file.chmod(0o600)
-        for at in {0, 9, len(whole) - 1, *(chance.randrange(len(whole)) for _ in range(3))}:
+        for at in {0, 9, len(whole) - 1, chance.randrange(len(whole))}:
             file.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << chance.randrange(8)]) + whole[at + 1 :])
             proof = look(twice)
             assert not proof.good, (file.name, at)
@@ -143,11 +144,14 @@ def test_the_receipt_of_another_generation_is_not_believed(twice: Box) -> None:
 
 
 def test_a_block_list_that_does_not_add_up_is_named(twice: Box) -> None:
+    """A pull would not take it, so it is put into the store by hand."""
     forge = Forge()
     blocks = forge.tree(("100644", b"00", forge.blob(b"short\n")))
     listed = forge.blob(f'[["snapshot", "big", {0o100644}, 2000000, "{blocks}"]]'.encode())
     commit = forge.commit(forge.tree(("40000", blocks.encode(), blocks), ("100644", b"list", listed)))
-    snapshot = forge.commit(forge.tree())
-    unit = forge.unit(forge.tree(), snapshot=snapshot, blocks=commit, pack=forge.pack(snapshot, commit))
-    assert twice.pull(open_stream=lambda argv: replaying(forge.answer(unit), twice.base)).result == "partial"
-    assert damage(look(twice, 3)) == {3: ["blocks.size"]}
+    git(store(twice), f"--git-dir={store(twice)}", "index-pack", "--stdin", data=forge.pack(commit))
+    kept = Store(twice.results, "ana-main", Limits())
+    told, _ = kept.receipt(kept.generations()[2])
+    told |= {"generation": 3, "units": [unit | {"blocks": commit} for unit in told["units"] if unit["kind"] == "repo"]}
+    kept.commit(3, "", receipt.units_of(told), receipt.stored(told), "by hand")
+    assert damage(look(twice)) == {1: [], 2: [], 3: ["blocks.size"]}

@@ -160,6 +160,9 @@ class Unit:
             full = os.path.join(self._root, top)
             if full in self._apart:
                 continue
+            if any(names_git(part) for part in top.split(b"/")):
+                self._note(top, "path.git")
+                continue
             waived = any(part in self._settings["waived"] for part in text_of(top).split("/"))
             if waived and not self._patterns.reach(full):
                 self._note(top, "waived")

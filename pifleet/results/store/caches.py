@@ -5,15 +5,13 @@ It must not know a sandbox. A cache never loses an object, since stores rely on 
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pifleet.results.limits import Limits
 from pifleet.results.lock import held
-from pifleet.results.store.homegit import HomeGit, PackSink, check
-
-_CHUNK = 1 << 20
+from pifleet.results.store.homegit import HomeGit, PackSink
+from pifleet.results.store.packs import adopt, copy
 
 
 def caches(stores: Path, repos: Iterable[str]) -> list[Path]:
@@ -51,28 +49,9 @@ def seed(stores: Path, name: str, source: HomeGit, commits: Sequence[str], limit
         shutil.rmtree(incoming, ignore_errors=True)
         (incoming / "pack").mkdir(parents=True)
         asked = "".join([*(f"{oid}\n" for oid in new), *(f"^{oid}\n" for oid in git.tips())]).encode()
-        sink = PackSink(HomeGit(cache, limits, incoming), limits)
-        try:
-            _pack(source, asked, sink)
-        except BaseException:
-            sink.abort()
-            raise
-        for path in sorted((incoming / "pack").iterdir(), key=lambda path: path.suffix == ".idx"):
-            path.rename(cache / "objects" / "pack" / path.name)
+        copy(source, PackSink(HomeGit(cache, limits, incoming), limits), asked, "--revs")
+        adopt(incoming / "pack", cache / "objects" / "pack")
         git.run("update-ref", "--stdin", data="".join(f"create refs/upstream/{oid} {oid}\n" for oid in new).encode())
-
-
-def _pack(source: HomeGit, asked: bytes, sink: PackSink) -> None:
-    options = ("--revs", "--stdout", "-q", "--delta-base-offset")
-    with tempfile.TemporaryFile() as errors, source.start("pack-objects", *options, errors=errors) as packer:
-        assert packer.stdin
-        assert packer.stdout
-        packer.stdin.write(asked)
-        packer.stdin.close()
-        while data := packer.stdout.read(_CHUNK):
-            sink.write(data)
-        check(packer.wait(), errors, "git.connectivity")
-    sink.finish()
 
 
 def _cache(stores: Path, name: str) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import signal
 import struct
 import subprocess
@@ -45,15 +44,18 @@ class Incoming:
     def pack(self, git_dir: bytes) -> None:
         """Read the next pack into a repository. Raises Cut, and Broken when git does not take it."""
         command: list[str | bytes] = [*GIT, b"--git-dir=" + git_dir, "index-pack", "--stdin"]
-        with tempfile.TemporaryFile() as errors, open(os.devnull, "wb") as out, \
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=errors, env=ENV, cwd=git_dir) as child:
+        with tempfile.TemporaryFile() as errors:
+            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors, env=ENV,
+                                     cwd=git_dir)
             try:
                 self._feed(child)
             except BaseException:
                 child.kill()
                 _closed(child.stdin)
                 raise
-            if child.wait():
+            finally:
+                child.wait()
+            if child.returncode:
                 errors.seek(0)
                 raise Broken("git.broken", f"git index-pack: {errors.read(1000).decode('utf-8', 'replace').strip()}")
 
