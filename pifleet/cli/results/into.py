@@ -19,7 +19,10 @@ _MARKS = {"restored": Mark("restored", "✓", "green"), "equal": Mark("equal", "
 
 
 def into_sandbox(call: Call, chosen: Chosen, part: str, sandbox_id: str, title: str, *, force: bool) -> int:
-    """Put `part` of a generation, or all of it, into the sandbox `title`; returns the exit code."""
+    """Put `part` of a generation, or all of it, into the sandbox `title`; returns the exit code.
+
+    Raises BadInput, SandboxFailed, HostFailed.
+    """
     with opened(call, title) as (driver, box, host), call.output.progress() as emit:
         done = put_back(
             lambda argv: driver.stream(box, argv), store=Path(call.fleet.results), sandbox_id=sandbox_id,
@@ -27,7 +30,7 @@ def into_sandbox(call: Call, chosen: Chosen, part: str, sandbox_id: str, title: 
             progress=lambda what, sent: emit(Event("restore", host.name, box.title, f"{what}, {size(sent)}")),
         )
         emit(Event("restore", host.name, box.title, state="ok" if done.complete else "failed"))
-    _show(call.output, done)
+    show(call.output, done)
     call.output.say(f"{chosen.title} generation {chosen.number} into {box.title}: {size(done.bytes)} sent, "
                     f"{seconds(done.seconds)}")
     call.output.errors(merge([((box.title,), done.trouble)] if done.trouble else []))
@@ -37,7 +40,8 @@ def into_sandbox(call: Call, chosen: Chosen, part: str, sandbox_id: str, title: 
     return exit_code(failed=broken, pending=not done.complete)
 
 
-def _show(output: Output, done: PutBack) -> None:
+def show(output: Output, done: PutBack) -> None:
+    """A line for each unit, and every file that is not simply as it was."""
     output.table([Row((_MARKS.get(unit.result) or mark(unit.result), unit.name, _words(unit))) for unit in done.units])
     for unit in done.units:
         say_items(output, f"{unit.name}  something else was there", unit.kept)

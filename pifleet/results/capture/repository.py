@@ -148,7 +148,9 @@ class Repository:
             self.env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(os.fsdecode(quoted(path)) for path in lenders)}
         for module in modules:
             try:
-                self.tips |= set(git(module, "rev-list", "--no-walk", "--all", "--reflog").decode().split())
+                # A tree is named because its own, which its configuration names, may be gone.
+                shown = git(module, "rev-list", "--no-walk", "--all", "--reflog", tree=module)
+                self.tips |= set(shown.decode().split())
             except Broken:
                 self.notes.append((b".git/" + os.path.relpath(module, self.git_dir), "git.broken", 0))
 

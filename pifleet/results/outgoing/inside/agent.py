@@ -84,8 +84,12 @@ class Return:
 
     def _files(self, path: bytes, told: dict[str, Any]) -> dict[str, Any]:
         """A plain folder, and what a repository that could not be read came home as."""
-        places = {b"workspace": self._look.workspace, b"sessions": self._sessions} if told["unit"] == "tree" else {}
-        root = places.get(path, os.path.join(self._look.workspace, path))
+        if told["unit"] == "tree":
+            root = {b"workspace": self._look.workspace, b"sessions": self._sessions}[path]
+        else:
+            place = Place(self._look, path)
+            place.prepare()
+            root = place.target
         seen = self._look.folder(root)
         if seen.trees == told["trees"]:
             return {"result": "equal"}

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterable
 
 from pifleet.results.outgoing.inside.look import Look, Seen
+from pifleet.results.outgoing.inside.writer import name_problem
 
 
 class Declined(Exception):
@@ -20,7 +21,7 @@ class Place:
     """Where the unit `path` belongs; `making` is the folder beside it in which it is made."""
 
     def __init__(self, look: Look, path: bytes) -> None:
-        self._look = look
+        self._look, self._path = look, path
         self.top = path == b"."
         self.target = os.path.normpath(os.path.join(look.workspace, path))
         beside = self.target if self.top else os.path.dirname(self.target)
@@ -30,6 +31,8 @@ class Place:
 
     def prepare(self) -> None:
         """Make the folders around it, and end what a return that was killed had begun. Raises Declined, OSError."""
+        if not self.top and (problem := name_problem(self._path)):
+            raise Declined(f"its name is not written: {problem}")
         folder = self._look.workspace
         for part in os.path.relpath(self.target, folder).split(b"/")[:-1]:
             folder = os.path.join(folder, part)

@@ -15,6 +15,8 @@ from pifleet.results.outgoing.inside.look import Seen
 
 # State files that git leaves behind where no operation is in progress.
 _IDLE = (b"ORIG_HEAD", b"AUTO_MERGE", b"lfs")
+# What a clone keeps, or carries over, although no capture could tell all of it.
+_KEPT = (*WAIVED, "ignored", "ref.namespace", "worktree.outside")
 _HIDDEN = re.compile(rb"(?:^|\0)[a-zS] ")
 
 
@@ -31,7 +33,7 @@ def own_work(seen: Seen) -> str:
         return "it has stashes"
     if have.index is not None or have.unmerged:
         return "it has staged changes"
-    if any(reason not in WAIVED for _, reason, _ in seen.notes):
+    if any(reason not in _KEPT for _, reason, _ in seen.notes):
         return "it holds something that cannot be read"
     if not have.bare and not _clean(seen):
         return "it has changes that are not committed"
