@@ -35,8 +35,9 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> int:
 def command(call: Call, names: tuple[str, ...], watch: bool, every: int) -> int:
     """Download results: commits, changes, artifacts, session logs.
 
-    Each pull that finds something new makes one verified generation under the results folder; of all sandboxes when
-    none is named. Exits 1 when something of a sandbox is not at home.
+    Each pull that finds something new makes one verified generation in the store; of all sandboxes when none is named.
+    The newest files are in results/DEV/SANDBOX: what you change there stays, and ours is put beside it as
+    NAME.generation-N. Exits 1 when something of a sandbox is not at home.
     """
     if watch and call.output.json:
         raise BadInput("-o json prints one document, and --watch never ends",
