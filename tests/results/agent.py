@@ -81,7 +81,7 @@ class Agent:
             name = name if self.chance.random() < 0.5 else f"{name}{self.chance.randrange(100)}"
         path = root / name
         for place in (*reversed(path.relative_to(root).parents), path.relative_to(root)):
-            if (root / place).is_symlink() or (root / place).is_file():
+            if (root / place).is_symlink() or ((root / place).exists() and not (root / place).is_dir()):
                 (root / place).unlink()
         if path.is_dir():
             return self.new_path(root)
@@ -99,5 +99,7 @@ class Agent:
         return b"".join(lines)
 
     def write(self, path: Path) -> Path:
+        if path.is_fifo():  # whoever opened it would wait for ever
+            path.unlink()
         path.write_bytes(self.content())
         return path

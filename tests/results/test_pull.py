@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pifleet.errors import HostFailed, PifleetError
-from pifleet.results import Limits, list_generations
+from pifleet.errors import HostFailed, PifleetError, SandboxFailed
+from pifleet.results import Limits, list_generations, reserved
 from pifleet.stream import LocalStream
 from tests.results.box import Box, files, git
 
@@ -112,6 +112,23 @@ def test_a_folder_that_somebody_removed_is_written_again(box: Box) -> None:
     subprocess.run(["rm", "-r", box.folder()], check=True)
     assert box.pull().result == "unchanged"
     assert files(box.folder()) == before
+
+
+def test_a_pull_waits_for_a_removal_and_a_removal_for_a_pull(box: Box) -> None:
+    with reserved(box.results, "ana-main", "removal"):
+        done = box.pull()
+    assert done.trouble
+    assert re.search(rf"busy: .*removal by .* on .*, process {os.getpid()}, since 20..-", done.trouble.saw)
+    refused: list[SandboxFailed] = []
+
+    def removing_meanwhile(argv: Sequence[str]) -> LocalStream:
+        with pytest.raises(SandboxFailed) as error, reserved(box.results, "ana-main", "removal"):
+            pass
+        refused.append(error.value)
+        return box.open(argv)
+
+    assert box.pull(open_stream=removing_meanwhile).result == "new"
+    assert "pull by" in refused[0].trouble.saw
 
 
 def test_a_number_is_never_used_twice_even_if_the_store_is_lost(box: Box) -> None:

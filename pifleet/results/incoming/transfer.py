@@ -124,6 +124,7 @@ class Transfer:
             raise Refusal("proto.exit", f"the capture ended with exit code {code}")
 
     def _exit_code(self) -> int:
+        self._stream.end()  # one that still waits for a word of ours shall not
         try:
             return self._stream.wait(self._patience())
         except StreamTimeout:
