@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -33,47 +34,46 @@ def pair(tmp_path: Path) -> Pair:
 
 
 class Faulty(LocalStream):
-    """Sends what it is given until `after` bytes have gone; then it is cut, or one byte is another one."""
+    """Until `after` bytes have been sent; then it is "cut", the far end is "killed", or one byte is "flipped"."""
 
-    def __init__(self, argv: Sequence[str], env: dict[str, str], after: int, *, flip: bool) -> None:
-        super().__init__(argv, env)
-        self._left, self._flip = after, flip
+    def __init__(self, argv: Sequence[str], home: Path, after: int, fault: str) -> None:
+        super().__init__([sys.executable, *argv[1:]], {"PATH": os.environ["PATH"], "HOME": str(home)})
+        self._left, self._fault = after, fault
 
     def send(self, data: bytes) -> None:
-        if 0 <= self._left < len(data) and self._flip:
-            data = data[: self._left] + bytes([data[self._left] ^ 1]) + data[self._left + 1 :]
-        elif 0 <= self._left < len(data):
-            super().send(data[: self._left])
-            self.end()
-            data = b""
+        if 0 <= self._left < len(data):
+            if self._fault == "flipped":
+                data = data[: self._left] + bytes([data[self._left] ^ 1]) + data[self._left + 1 :]
+            else:
+                super().send(data[: self._left])
+                data = b""
+            if self._fault == "killed":
+                os.killpg(self._child.pid, signal.SIGKILL)
+            elif self._fault == "cut":
+                self.end()
         self._left -= len(data) or self._left + 1
-        if data and self._child.stdin and not self._child.stdin.closed:
-            super().send(data)
+        super().send(data)
 
 
-def faulty(pair: Pair, after: int, *, flip: bool) -> Any:
-    def opened(argv: Sequence[str]) -> LocalStream:
-        with_home = {"PATH": os.environ["PATH"], "HOME": str(pair.new.home)}
-        return Faulty(["python3", *argv[1:]], with_home, after, flip=flip)
-
-    return opened
-
-
-@pytest.mark.parametrize(("place", "flip", "after"), [
-    ("nothing", False, 300), ("nothing", False, 1_000_000), ("nothing", True, 1_000_000), ("clone", False, 500_000),
-    ("clone", True, 300), ("clone", True, 500_000)])
+@pytest.mark.parametrize(("place", "fault", "after"), [
+    ("nothing", "cut", 300), ("nothing", "cut", 1_000_000), ("nothing", "flipped", 1_000_000),
+    ("nothing", "killed", 1_000_000), ("clone", "cut", 500_000), ("clone", "flipped", 300),
+    ("clone", "flipped", 500_000), ("clone", "killed", 500_000)])
 def test_a_broken_stream_leaves_the_unit_as_it_was_and_the_next_one_brings_it(
-        pair: Pair, place: str, flip: bool, after: int) -> None:
+        pair: Pair, place: str, fault: str, after: int) -> None:
     if place == "clone":
         pair.clone()
     pair.back(units=["sessions"])  # the program is there now, so that the fault is in what it is sent
     before = everything(pair.new.workspace)
-    done = pair.back(open_stream=faulty(pair, after, flip=flip), limits=Limits(idle=5, total=20))
+    limits = Limits(idle=5, total=20)
+    done = pair.back(open_stream=lambda argv: Faulty(argv, pair.new.home, after, fault), limits=limits)
     assert done.trouble
     assert (done.complete, done.units[0].result) == (False, "not reached")
-    assert everything(pair.new.workspace) == before
-    assert leftovers(pair.new) == []
+    if fault != "killed":
+        assert everything(pair.new.workspace) == before
+        assert leftovers(pair.new) == []
     assert pair.back().complete
+    assert leftovers(pair.new) == []
     assert pair.differences() == []
 
 

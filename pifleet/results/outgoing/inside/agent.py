@@ -9,6 +9,7 @@ its history and its content follow as packs (plain folders have no history). `en
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import signal
 import sys
 from typing import IO, Any
 
-from pifleet.results.capture.agent import _scratch
+from pifleet.results.capture.agent import _scratch_parent
 from pifleet.results.capture.framing import Answer, text_of
 from pifleet.results.capture.repository import Repository
 from pifleet.results.capture.tool import Broken, Fatal
@@ -29,6 +30,7 @@ from pifleet.results.outgoing.inside.placing import Declined, Place
 from pifleet.results.outgoing.inside.pristine import own_commit, own_work
 from pifleet.results.outgoing.inside.receiving import Cut, Incoming
 
+SCRATCH = ".pifleet-return-"
 _KEPT = 1000
 
 
@@ -168,6 +170,16 @@ def main(settings: dict[str, Any], request: str, replies: IO[bytes], out: IO[byt
         return 141
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(workspace: str) -> str:
+    """A new private folder; what a return that was killed left goes, since only one works in a workspace."""
+    name = SCRATCH + hashlib.sha256(os.fsencode(workspace)).hexdigest()[:16]
+    for place in (os.path.expanduser("~"), "/tmp", "/var/tmp"):  # noqa: S108 where it may have been
+        shutil.rmtree(os.path.join(place, name), ignore_errors=True)
+    scratch = os.path.join(_scratch_parent(workspace), name)
+    os.mkdir(scratch, 0o700)
+    return scratch
 
 
 def _locked(workspace: str) -> int:

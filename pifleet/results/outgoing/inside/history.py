@@ -38,6 +38,16 @@ def present(git_dir: bytes, oids: Iterable[str]) -> list[str]:
     return [line.split()[0].decode() for line in shown.splitlines() if not line.endswith(b"missing")]
 
 
+def reaches(git_dir: bytes, commits: set[str], wanted: Iterable[str]) -> bool:
+    """Whether a repository has all that is wanted, among these commits or what leads up to them."""
+    lacking = set(wanted) - commits
+    if len(present(git_dir, lacking)) < len(lacking):
+        return False
+    asked = [*sorted(lacking), *(f"^{oid}" for oid in present(git_dir, commits))]
+    data = "".join(f"{line}\n" for line in asked).encode()
+    return not lacking or not git(git_dir, "rev-list", "--max-count=1", "--stdin", data=data)
+
+
 def _update(git_dir: bytes, commands: Iterable[str]) -> None:
     data = "".join(f"{command}\n" for command in commands).encode("latin-1")
     if data:

@@ -12,6 +12,7 @@ from pifleet.results.capture.memory import UnitMemory
 from pifleet.results.capture.packs import Sender
 from pifleet.results.capture.repository import Note, Repository
 from pifleet.results.capture.unit import Unit
+from pifleet.results.outgoing.inside.history import reaches
 
 
 class Seen:
@@ -33,7 +34,7 @@ class Seen:
         have = self.repository
         same = (have.head, have.head_ref, have.refs, have.stashes, self.trees) == (
             told["head"], told["head_ref"], told["refs"], told["stashes"], told["trees"])
-        return same and have.bare == told["bare"] and set(told["tips"]) <= self.commits
+        return same and have.bare == told["bare"] and reaches(have.git_dir, self.commits, told["tips"])
 
 
 class _Silent(Sender):
