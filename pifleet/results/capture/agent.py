@@ -9,6 +9,7 @@ histories home has, and which objects of an earlier, broken answer.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -185,9 +186,9 @@ def _facts(unit: Unit, repository: Repository) -> tuple[dict[str, Any], list[Any
     return facts, [[text_of(where), reason, size] for where, reason, size in listed], sorted(repository.refs.items())
 
 
-def _scratch_parent(workspace: str) -> str:
+def scratch_parent(workspace: str) -> str:
     """The roomiest place of our own: /tmp is often memory, the home usually disk."""
-    places = {os.path.expanduser("~"), "/tmp", "/var/tmp"}  # noqa: S108 mkdtemp makes it private
+    places = (os.path.expanduser("~"), "/tmp", "/var/tmp")  # noqa: S108 mkdtemp makes it private
     outside = [place for place in places if not f"{place}/".startswith(f"{workspace}/")]
     fit = [place for place in outside if os.access(place, os.W_OK | os.X_OK)]
     if not fit:
@@ -197,10 +198,12 @@ def _scratch_parent(workspace: str) -> str:
 
 def _scratch(workspace: str) -> str:
     """A new private folder; what a capture that was killed left there long ago goes."""
-    parent = _scratch_parent(workspace)
+    parent = scratch_parent(workspace)
     for child in os.scandir(parent):
-        if child.name.startswith(SCRATCH) and time.time() - child.stat(follow_symlinks=False).st_mtime > _STALE_SECONDS:
-            shutil.rmtree(child.path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another capture's, which has just ended
+            old = time.time() - child.stat(follow_symlinks=False).st_mtime > _STALE_SECONDS
+            if child.name.startswith(SCRATCH) and old:
+                shutil.rmtree(child.path, ignore_errors=True)
     return tempfile.mkdtemp(prefix=SCRATCH, dir=parent)
 
 

@@ -45,6 +45,7 @@ class Answer:
         self.doing = ""
         self._out, self._lock, self._digest, self._open = out, threading.Lock(), hashlib.sha256(), True
         out.write(MAGIC)
+        out.flush()
         threading.Thread(target=self._keep_alive, daemon=True).start()
 
     def _frame(self, kind: bytes, payload: bytes) -> None:

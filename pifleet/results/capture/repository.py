@@ -25,7 +25,7 @@ REF_LENGTH = 200
 _MODULES_DEPTH = 8
 OPERATIONS = {"MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase",
               "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "BISECT_LOG": "bisect"}
-_STATE = (*OPERATIONS, "MERGE_MSG", "MERGE_MODE", "SQUASH_MSG", "REBASE_HEAD", "ORIG_HEAD", "AUTO_MERGE",
+STATE = (*OPERATIONS, "MERGE_MSG", "MERGE_MODE", "SQUASH_MSG", "REBASE_HEAD", "ORIG_HEAD", "AUTO_MERGE",
           "BISECT_START", "BISECT_TERMS", "BISECT_NAMES", "BISECT_EXPECTED_REV", "sequencer")
 # Index entries that the work tree need not show: submodules, and what a sparse checkout leaves out (`ls-files -sv`).
 _UNSHOWN = re.compile(rb"(?:^|\0)(?:[A-Za-z] (160000)|[Ss] (\d{6})) ([0-9a-f]{40}) 0\t([^\0]+)")
@@ -205,7 +205,7 @@ class Repository:
                               for mode, oid, path in _STAGED.findall(listed))
 
     def _read_operation(self) -> None:
-        for name in (*_STATE, "lfs/objects"):
+        for name in (*STATE, "lfs/objects"):
             self.state_files += _plain_files(os.path.join(self.git_dir, name.encode()), name.encode())
         begun = {path.split(b"/")[0].decode() for path, _ in self.state_files}
         self.operation = next((word for name, word in OPERATIONS.items() if name in begun), "")

@@ -17,7 +17,7 @@ import signal
 import sys
 from typing import IO, Any
 
-from pifleet.results.capture.agent import _scratch_parent
+from pifleet.results.capture.agent import scratch_parent
 from pifleet.results.capture.framing import Answer, text_of
 from pifleet.results.capture.repository import Repository
 from pifleet.results.capture.tool import Broken, Fatal
@@ -150,7 +150,6 @@ def main(settings: dict[str, Any], request: str, replies: IO[bytes], out: IO[byt
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was begun goes too
     scratch = ""
     answer = Answer(out)
-    out.flush()  # home waits for it before the first word
     try:
         try:
             lock = _locked(settings["workspace"])
@@ -177,7 +176,7 @@ def _scratch(workspace: str) -> str:
     name = SCRATCH + hashlib.sha256(os.fsencode(workspace)).hexdigest()[:16]
     for place in (os.path.expanduser("~"), "/tmp", "/var/tmp"):  # noqa: S108 where it may have been
         shutil.rmtree(os.path.join(place, name), ignore_errors=True)
-    scratch = os.path.join(_scratch_parent(workspace), name)
+    scratch = os.path.join(scratch_parent(workspace), name)
     os.mkdir(scratch, 0o700)
     return scratch
 

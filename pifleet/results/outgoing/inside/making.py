@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-from pifleet.results.capture.repository import _STATE, Repository
+from pifleet.results.capture.repository import STATE, Repository
 from pifleet.results.capture.tool import ENV, GIT, Broken, git
 from pifleet.results.outgoing.inside import history
 from pifleet.results.outgoing.inside.content import Content, Entry
@@ -96,7 +96,7 @@ def _below(entries: list[Entry], prefix: bytes) -> Iterator[Entry]:
 
 
 def _is_state(path: bytes) -> bool:
-    return path.split(b"/")[0].decode("latin-1") in _STATE or path.startswith(b"lfs/objects/")
+    return path.split(b"/")[0].decode("latin-1") in STATE or path.startswith(b"lfs/objects/")
 
 
 def _unwanted(folder: str, names: list[str]) -> list[str]:
