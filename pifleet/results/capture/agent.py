@@ -188,11 +188,11 @@ def _facts(unit: Unit, repository: Repository) -> tuple[dict[str, Any], list[Any
 
 def scratch_parent(workspace: str) -> str:
     """The roomiest place of our own: /tmp is often memory, the home usually disk."""
-    places = (os.path.expanduser("~"), "/tmp", "/var/tmp")  # noqa: S108 mkdtemp makes it private
+    places = (os.path.expanduser("~"), "/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 mkdtemp makes it private
     outside = [place for place in places if not f"{place}/".startswith(f"{workspace}/")]
     fit = [place for place in outside if os.access(place, os.W_OK | os.X_OK)]
     if not fit:
-        raise Fatal("capture.tool", "no writable home or /tmp")
+        raise Fatal("capture.tool", "no writable home, /tmp or /dev/shm")
     return max(fit, key=lambda place: os.statvfs(place).f_bavail * os.statvfs(place).f_frsize)
 
 
