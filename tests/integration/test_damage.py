@@ -79,7 +79,9 @@ def untouched(farm: Farm) -> dict[str, str]:
     for name, host in farm.lab.hosts().items():
         running = host.inside("docker", "ps", "-a", "--format", "{{.Names}} {{.ID}}").splitlines()
         found |= {line: name for line in running if BOX not in line}
-        script = f"find {ROOT} -path '*bo-main*' -prune -o -type f -printf '%p %i %T@\\n' | sort"
+        # What a pull remembers for the next one is no change: sandboxes are pulled before they may be replaced.
+        left_out = "\\( -path '*bo-main*' -o -path '*/home/.cache' \\) -prune"
+        script = f"find {ROOT} {left_out} -o -type f -printf '%p %i %T@\\n' | sort"
         found |= dict.fromkeys(host.inside("sh", "-c", script).splitlines(), name)
     return found
 
