@@ -152,9 +152,7 @@ def pull(open_stream: Callable[[Sequence[str]], Stream], *, sandbox: str, sandbo
     limits = limits or Limits()
     folder = _folder(store, sandbox, sandbox_id, repos, limits)
     course = _Course(sandbox, sandbox_id, Store(store, sandbox_id, limits), folder, time.monotonic())
-    settings = {"workspace": workspace, "sessions": sessions, "artifacts": list(artifacts),
-                "waived": list(WAIVED_FOLDERS), "files": limits.files, "file": limits.file,
-                "ignored_files": limits.ignored_files, "ignored_bytes": limits.ignored_bytes}
+    settings = capture_settings(workspace, sessions, artifacts, limits)
     try:
         _private(store)
         _private(store / ".store")
@@ -173,6 +171,13 @@ def pull(open_stream: Callable[[Sequence[str]], Stream], *, sandbox: str, sandbo
         return Pull(sandbox, None, "failed", time.monotonic() - course.started, course.received, trouble=error.trouble)
     except OSError as error:
         return course.ended(Refusal("io.space" if error.errno in _FULL else "io.failed", str(error)))
+
+
+def capture_settings(workspace: str, sessions: str, artifacts: Sequence[str], limits: Limits) -> dict[str, Any]:
+    """The settings of capture/agent.py."""
+    return {"workspace": workspace, "sessions": sessions, "artifacts": list(artifacts),
+            "waived": list(WAIVED_FOLDERS), "files": limits.files, "file": limits.file,
+            "ignored_files": limits.ignored_files, "ignored_bytes": limits.ignored_bytes}
 
 
 def _broke_off(error: BaseException) -> bool:

@@ -22,7 +22,7 @@ from pifleet.results.outgoing import records
 from pifleet.results.outgoing.outcome import PutBack, UnitPut
 from pifleet.results.outgoing.sending import Sending, returning
 from pifleet.results.outgoing.telling import Told
-from pifleet.results.pulling import WAIVED_FOLDERS
+from pifleet.results.pulling import capture_settings
 from pifleet.results.units import Unit
 from pifleet.stream import Stream
 
@@ -123,9 +123,7 @@ def put_back(open_stream: Callable[[Sequence[str]], Stream], *, store: Path, san
     chosen = choose(store, sandbox_id, sandbox_id, generation)
     wanted = _wanted(chosen, units)
     started = time.monotonic()
-    settings = {"workspace": workspace, "sessions": sessions, "artifacts": list(artifacts),
-                "waived": list(WAIVED_FOLDERS), "files": limits.files, "file": limits.file,
-                "ignored_files": limits.ignored_files, "ignored_bytes": limits.ignored_bytes, "idle": int(limits.idle)}
+    settings = capture_settings(workspace, sessions, artifacts, limits) | {"idle": int(limits.idle)}
     course = _Course(chosen, wanted, limits, progress)
     trouble: Trouble | None = None
     try:

@@ -4,19 +4,18 @@ It must not know how these travel."""
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pifleet.results.capture.trees import EMPTY
 from pifleet.results.limits import Limits
-from pifleet.results.store.homegit import HomeGit, check
+from pifleet.results.store.homegit import HomeGit
+from pifleet.results.store.packs import packed
 from pifleet.results.store.trees import Objects
 from pifleet.results.units import Unit
 
 PARTS = ("snapshot", "index", "ignored", "artifacts", "blocks", "operation")
 _CONTENT = ("snapshot", "ignored", "artifacts", "blocks", "operation")
-_CHUNK = 1 << 20
 _TIPS = re.compile(rf"tree {EMPTY.hex()}\n(?:parent [0-9a-f]{{40}}\n)*author pifleet .*\ncommitter .*\n\ntips\n")
 
 
@@ -90,12 +89,4 @@ def _packed(git: HomeGit, wanted: Iterable[str], known: Iterable[str]) -> Iterat
     """One pack of all that `wanted` reach and `known` do not. Raises Refusal."""
     asked = "".join([*(f"{oid}\n" for oid in wanted), *(f"^{oid}\n" for oid in known)]).encode()
     # Differences that the store has are sent as such; to look for more would cost longer than it saves.
-    argv = ("pack-objects", "--revs", "--stdout", "-q", "--delta-base-offset", "--window=0")
-    with tempfile.TemporaryFile() as errors, git.start(*argv, errors=errors) as packer:
-        assert packer.stdin
-        assert packer.stdout
-        packer.stdin.write(asked)
-        packer.stdin.close()
-        while data := packer.stdout.read(_CHUNK):
-            yield data
-        check(packer.wait(), errors, "git.connectivity")
+    yield from packed(git, asked, "--revs", "--window=0")

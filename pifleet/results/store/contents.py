@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.store.homegit import HomeGit
@@ -82,12 +83,16 @@ class Contents:
 
     def check(self, unit: Unit) -> None:
         """Hold every big file of a unit against its blocks. Raises Refusal git.connectivity, limit.file."""
-        for _, file in self._listed(unit.facts["blocks"]) if unit.facts.get("blocks") else ():
+        listed = self._listed(unit.facts["blocks"]) if unit.facts.get("blocks") else ()
+        files = [file for _, file in islice(listed, self._limits.files + 1)]
+        if len(files) > self._limits.files:
+            raise Refusal("limit.files", f"more than {self._limits.files} big files")
+        for file in {(file.oid, file.size): file for file in files}.values():  # the same one may be listed often
             blocks = [File(path, mode, oid) for path, mode, oid in self.objects.leaves(file.oid)]
             sizes = self.sizes(blocks)
             if sum(sizes[block.oid] for block in blocks) != file.size or any(block.link for block in blocks):
                 raise Refusal("git.connectivity", "the blocks of a big file are not what its size says")
-            if file.size > self._limits.file:
+            if (file.size or 0) > self._limits.file:
                 raise Refusal("limit.file", f"a file of more than {self._limits.file} bytes")
 
     def copy(self, file: File, descriptor: int) -> None:

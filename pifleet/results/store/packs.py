@@ -29,19 +29,25 @@ def adopt(source: Path, target: Path) -> None:
 
 def copy(source: HomeGit, sink: PackSink, asked: bytes, *options: str) -> None:
     """Send what `git pack-objects` makes of `asked` into a quarantine. Raises Refusal."""
-    argv = ("pack-objects", "--stdout", "-q", "--delta-base-offset", *options)
     try:
-        with tempfile.TemporaryFile() as errors, source.start(*argv, errors=errors) as packer:
-            assert packer.stdin
-            assert packer.stdout
-            packer.stdin.write(asked)
-            packer.stdin.close()
-            while data := packer.stdout.read(_CHUNK):
-                sink.write(data)
-            check(packer.wait(), errors, "git.connectivity")
+        for data in packed(source, asked, *options):
+            sink.write(data)
         sink.finish()
     finally:
         sink.abort()
+
+
+def packed(source: HomeGit, asked: bytes, *options: str) -> Iterator[bytes]:
+    """The bytes of the pack that `git pack-objects` makes of `asked`. Raises Refusal."""
+    argv = ("pack-objects", "--stdout", "-q", "--delta-base-offset", *options)
+    with tempfile.TemporaryFile() as errors, source.start(*argv, errors=errors) as packer:
+        assert packer.stdin
+        assert packer.stdout
+        packer.stdin.write(asked)
+        packer.stdin.close()
+        while data := packer.stdout.read(_CHUNK):
+            yield data
+        check(packer.wait(), errors, "git.connectivity")
 
 
 def crowded(folder: Path) -> bool:
