@@ -20,10 +20,12 @@ from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet
 from pifleet.look import Selection, image_cache
 from pifleet.observe import observe
+from pifleet.patterns import pattern
 from pifleet.phrases import count, size
 from pifleet.place import may_be_on
 from pifleet.report import Check
 from pifleet.secret import SecretUnavailable
+from pifleet.versions import numbers
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_HOST_PYTHON = (3, 9)
@@ -74,6 +76,8 @@ def host_checks(fleet: Fleet, selection: Selection, emit: Emit = silent) -> Iter
         else:
             pinned = [box.limits.memory for box in fleet.sandboxes if box.host == name]
             yield from judge(name, answer.data, promised=sum(pinned))
+            for own in hosts[name].patterns:
+                yield from pattern(own).needs(fleet, name, answer.data)
 
 
 def judge(host: str, seen: Mapping[str, Any], promised: int = 0) -> Iterator[Check]:
@@ -93,19 +97,19 @@ def _system(host: str, seen: Mapping[str, Any]) -> Iterator[Check]:
     name, version = seen["os"].get("id", ""), str(seen["os"].get("version", ""))
     oldest: Mapping[str, str] = limits["preflight_systems"]
     # A distribution without a version number is its development branch, newer than all.
-    known = name in oldest and (not version or _number(version) >= _number(oldest[name]))
+    known = name in oldest and (not version or numbers(version) >= numbers(oldest[name]))
     supported = " or ".join(f"{system} {number}" for system, number in sorted(oldest.items()))
-    yield _on(host, "system", known, f"{name} {version}".strip(), f"use {supported} or newer")
+    yield Check.of(host, "system", known, f"{name} {version}".strip(), f"use {supported} or newer")
     machines: Sequence[str] = limits["preflight_machines"]
-    yield _on(host, "processor", seen["arch"] in machines, str(seen["arch"]), f"use {' or '.join(machines)}")
-    yield _on(host, "python", _number(seen["python"]) >= OLDEST_HOST_PYTHON, str(seen["python"]),
+    yield Check.of(host, "processor", seen["arch"] in machines, str(seen["arch"]), f"use {' or '.join(machines)}")
+    yield Check.of(host, "python", numbers(seen["python"]) >= OLDEST_HOST_PYTHON, str(seen["python"]),
               "set ansible_python_interpreter to Python 3.9 or newer")
 
 
 def _room(host: str, seen: Mapping[str, Any], promised: int) -> Iterator[Check]:
     limits = _preflight()
     for path, disk in seen["disk"].items():
-        yield _on(host, "disk", disk["free"] >= limits["preflight_disk"], f"{size(disk['free'])} free in {path}",
+        yield Check.of(host, "disk", disk["free"] >= limits["preflight_disk"], f"{size(disk['free'])} free in {path}",
                   f"free {size(limits['preflight_disk'])} there")
     memory = int(seen["memory"])
     if memory < limits["preflight_memory"]:
@@ -122,20 +126,12 @@ def _engine(host: str, engine: Mapping[str, Any]) -> Check:
         return Check(host, "engine", "warn", "no Docker engine answers; provision installs one",
                      str(engine.get("error", "")), "pifleet provision")
     version = str(engine.get("version", ""))
-    return _on(host, "engine", _number(version) >= _number(OLDEST_ENGINE), f"Docker {version}",
+    return Check.of(host, "engine", numbers(version) >= numbers(OLDEST_ENGINE), f"Docker {version}",
                f"upgrade Docker to {OLDEST_ENGINE} or newer; pifleet never does that to a running engine")
 
 
 def _here(name: str, good: bool, text: str, try_: str) -> Check:
-    return _on(CONTROLLER, name, good, text, try_)
-
-
-def _on(place: str, name: str, good: bool, text: str, try_: str) -> Check:
-    return Check(place, name, "pass", text) if good else Check(place, name, "fail", text, try_=try_)
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("-")[0].split("+")[0].split(".") if part.isdigit())
+    return Check.of(CONTROLLER, name, good, text, try_)
 
 
 @cache

@@ -3,55 +3,68 @@ It must not read a file, reach a host or know how the inventory was written."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 from typing import Any
 
+from pifleet.egress import Destination
+from pifleet.pins import Image, OpenShell, Package, digest
 from pifleet.secret import Secret, SecretSource
 
+__all__ = ["Image", "OpenShell", "Package", "digest"]
+
 DOCKER = "docker"
-PATTERNS_OF_GROUP = {"pifleet_docker": DOCKER}
+OPENSHELL = "openshell"
+PATTERNS_OF_GROUP = {"pifleet_docker": DOCKER, "pifleet_openshell": OPENSHELL}
 
 ROOT = PurePosixPath("/var/lib/pifleet")
 ETC = PurePosixPath("/etc/pifleet")
 PROGRAMS = PurePosixPath("/usr/local/lib/pifleet")
 LOGS = PurePosixPath("/var/log/pifleet")
+RUN = PurePosixPath("/run/pifleet")
 LABEL = "io.pifleet."
 SERVICE_USER = "_pifleet"
+# Who listens on the sandboxes' egress sockets, and whom it hands on to; the kernel tells them apart by number.
+EGRESS_USER = "_pifleet-egress"
+PROXY_USER = "_pifleet-proxy"
 
 NAME_LIMIT = 19
 # 0x70000000 up to the largest signed 32-bit number is left alone by distributions and systemd
 # (systemd's "Users, Groups, UIDs and GIDs" table), so a number made from the name is free on every host.
 FIRST_UID = 1_900_000_000
 SERVICE_UID = FIRST_UID - 1
+EGRESS_UID = FIRST_UID - 2
+PROXY_UID = FIRST_UID - 3
 UID_COUNT = 200_000_000
-
-
-def digest(*parts: str) -> str:
-    """A stable hex name for the given texts; the parts cannot run into each other."""
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one sandbox may use: `memory` in bytes, `cpus` in cores, `pids` in processes."""
+    """What one sandbox may use: `memory` in bytes, `cpus` in cores, `pids` in processes, requests to its models."""
 
     cpus: float = 2.0
     memory: int = 2 << 30
     pids: int = 512
+    requests_at_once: int = 16
+    requests_per_minute: int = 300
 
 
 @dataclass(frozen=True)
 class Model:
-    """How pi reaches a model. `api` is pi's own word for it, or "scripted"; `base_url` is empty for "scripted"."""
+    """How pi reaches a model. `api` is pi's own word for it, or "scripted"; `base_url` is empty for "scripted".
+
+    `proxy` is an http proxy on the way, as URL; `ca` the PEM text of the only authorities trusted for it, or empty.
+    """
 
     name: str
     api: str
     base_url: str = ""
     key: SecretSource | None = None
     models: tuple[str, ...] = ()
+    proxy: str = ""
+    ca: str = ""
 
     @property
     def scripted(self) -> bool:
@@ -112,7 +125,11 @@ class Host:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """One pi of one developer; `host` is the inventory's pin, or empty where placement decides."""
+    """One pi of one developer; `host` is the inventory's pin, or empty where placement decides.
+
+    `model` is what pi starts with; `other_models` may be chosen besides.
+    It reaches `egress`, and what its host's own clients of `egress_sets` (pip, npm, apt) are configured for.
+    """
 
     developer: str
     name: str
@@ -120,10 +137,16 @@ class Sandbox:
     model: str
     limits: Limits
     repos: tuple[str, ...] = ()
-    egress: tuple[Any, ...] = ()
+    egress: tuple[Destination, ...] = ()
+    egress_sets: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
     host: str = ""
     pi_settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    other_models: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return (self.model, *self.other_models)
 
     @property
     def title(self) -> str:
@@ -151,6 +174,10 @@ class Sandbox:
         return f"pi-{self.id}"
 
     @property
+    def workspace(self) -> str:
+        return workspace(self.developer)
+
+    @property
     def root(self) -> PurePosixPath:
         return sandbox_root(self.id)
 
@@ -158,41 +185,15 @@ class Sandbox:
     def model_socket(self) -> PurePosixPath:
         return self.root / "net" / "model.sock"
 
-
-@dataclass(frozen=True)
-class Image:
-    """What the fleet's sandbox image is made from; equal inputs give an equal name.
-
-    `ca` is PEM text that the image shall trust besides its distribution's own; `base` is "debian" or a registry
-    reference with digest.
-    """
-
-    base: str = "debian"
-    suite: str = "bookworm"
-    date: str = ""
-    packages: tuple[str, ...] = ()
-    node_version: str = "24.21.0"
-    pi_version: str = "0.87.1"
-    ca: str = ""
-    apt_mirror: str = ""
-    npm_registry: str = ""
-    recipe: str = ""
-
-    PACKAGES = (
-        "bash", "ca-certificates", "fd-find", "git", "less", "openssh-client", "python3", "ripgrep", "tmux", "zstd",
-    )
+    @property
+    def egress_socket(self) -> PurePosixPath:
+        return self.root / "net" / "egress.sock"
 
     @property
-    def hash(self) -> str:
-        """12 hex digits over everything that decides the content; mirrors only say where it comes from."""
-        return digest(
-            self.recipe, self.base, self.suite, self.date, self.node_version, self.pi_version, self.ca,
-            *sorted({*self.PACKAGES, *self.packages}),
-        )[:12]
-
-    @property
-    def name(self) -> str:
-        return f"pifleet/pi:{self.hash}"
+    def egress_address(self) -> str:
+        """The loopback address from which this sandbox, and no other, reaches the egress proxy: 127.1.0.0 and above."""
+        number = int(digest("egress", self.title)[:12], 16) % (254 << 16)
+        return str(IPv4Address((127 << 24) + (1 << 16) + number))
 
 
 @dataclass(frozen=True)
@@ -204,8 +205,11 @@ class Fleet:
     sandboxes: tuple[Sandbox, ...]
     repos: Mapping[str, Repo] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
-    image: Image = Image()
+    image: Image = field(default_factory=Image)
     results: str = "results"
+    openshell: OpenShell = field(default_factory=OpenShell)
+    # By the names of pifleet/results/limits.py; what is not named there has its default.
+    pull_limits: Mapping[str, int] = field(default_factory=dict)
 
     def sandbox(self, title: str) -> Sandbox | None:
         """The sandbox that a user means by `DEV` (the only one, or `main`) or `DEV/SANDBOX`; None if there is none."""
@@ -227,6 +231,14 @@ def developer_user(developer: str) -> str:
 def developer_uid(developer: str) -> int:
     """The account's uid and gid, the same on every host, so that work can move between hosts."""
     return FIRST_UID + int(digest("uid", developer)[:12], 16) % UID_COUNT
+
+
+def workspace(developer: str) -> str:
+    """The OpenShell workspace of a developer: a DNS label of at most 19 characters without a double hyphen."""
+    plain = f"pi-{developer}"
+    if "--" not in plain and not plain.endswith("-"):
+        return plain
+    return f"pi-{digest('workspace', developer)[:12]}"
 
 
 def gecos(fleet: str) -> str:

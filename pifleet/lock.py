@@ -1,5 +1,5 @@
-"""Owns that one controller at a time changes a host: a lock that an open connection holds and that dies with it.
-It must not know what is changed meanwhile."""
+"""Owns that one controller at a time changes a host, and one at a time moves a sandbox's work or ends it: locks on the
+host that an open connection holds and that die with it. It must not know what is done meanwhile."""
 
 from __future__ import annotations
 
@@ -7,57 +7,109 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
-from pifleet.connection import connect
-from pifleet.errors import HostFailed, PifleetError, Trouble
-from pifleet.fleet import Host
-from pifleet.stream import StreamTimeout
+from pifleet.connection import Link, connect, tail
+from pifleet.errors import HostFailed, PifleetError, SandboxFailed, Trouble
+from pifleet.fleet import Host, Sandbox
+from pifleet.stream import Stream, StreamTimeout
 
 PATIENCE = 30.0
+_HELD = b"held\n"
 
-# Runs on the host: holds the lock until its standard input ends, which it does when the controller or the line dies.
+# Runs on the host: takes the named locks, says so, and becomes the program given, or waits for its input to end, which
+# it does when the controller or the line dies. Only what a broken line has left of one's own, which is known by the
+# store that it pulls into, may be ended: until the far end notices, it would look like somebody at work.
 _HOLDER = """
-import fcntl, os, sys
+import fcntl, json, os, signal, sys
+mine, names, argv = json.loads(sys.argv[1]), sys.argv[2].split(), sys.argv[3:]
 os.makedirs("/run/pifleet", 0o755, exist_ok=True)
-lock = os.fdopen(os.open("/run/pifleet/lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644), "r+")
-try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-except BlockingIOError:
-    sys.stdout.write(lock.read(1000))
-    sys.exit(75)
-lock.truncate(0)
-lock.write(sys.argv[1])
-lock.flush()
-sys.stdout.write("held")
+for name in names:
+    lock = os.open("/run/pifleet/" + name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        said = os.read(lock, 1000).decode()
+        theirs = json.loads(said or "{}")
+        if not mine["store"] or [theirs.get(key) for key in ("who", "store")] != [mine["who"], mine["store"]]:
+            sys.stdout.write(name + " " + said)
+            sys.exit(75)
+        os.kill(theirs["holder"], signal.SIGKILL)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, json.dumps(dict(mine, holder=os.getpid())).encode(), 0)
+    os.set_inheritable(lock, True)
+sys.stdout.write("held\\n")
 sys.stdout.flush()
+if argv:
+    os.execvp(argv[0], argv)
 sys.stdin.read()
 """
 
 
 @contextmanager
-def locked(hosts: Mapping[str, Host]) -> Iterator[dict[str, Trouble]]:
-    """Hold the locks of these hosts while the block runs; yields why a host's lock could not be had, by its name."""
+def locked(
+    hosts: Mapping[str, Host], ending: Mapping[str, Sequence[Sandbox]], what: str
+) -> Iterator[dict[str, Trouble]]:
+    """Hold the locks of these hosts, and of the sandboxes that are `ending` on them (by the host's name), while the
+    block runs. `what` is told to whoever comes meanwhile. Yields why a host's locks could not be had, by its name."""
     troubles: dict[str, Trouble] = {}
     with ExitStack() as held:
         for name, host in hosts.items():
             try:
-                held.enter_context(_held(host))
+                held.enter_context(_held(host, ending.get(name, ()), what))
             except PifleetError as error:
                 troubles[name] = error.trouble
         yield troubles
 
 
+def claimed(link: Link, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:
+    """Start `argv` as root on the host; while it runs nobody else moves the sandbox's work or ends the sandbox.
+
+    A program that moved it to or from the same `store`, which has a lock of its own here, has lost its line: it is
+    ended. `read` raises SandboxFailed when somebody else is at it: who, and since when. Raises HostFailed.
+    """
+    mine = {**_me(what), "store": f"{store.absolute()} {store.stat().st_ino}"}
+    return _Claimed(link.stream(_holder(link.host, mine, [_lock_of(sandbox)], argv)), sandbox, link.host)
+
+
+class _Claimed:
+    """The stream of a program that was started only if the locks could be had."""
+
+    def __init__(self, stream: Stream, sandbox: Sandbox, host: Host) -> None:
+        self._stream, self._sandbox, self._host = stream, sandbox, host
+        self._said = b""
+        self.send, self.end, self.wait = stream.send, stream.end, stream.wait
+        self.stderr, self.close = stream.stderr, stream.close
+
+    def read(self, size: int, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        while self._said != _HELD:
+            refused = not _HELD.startswith(self._said)
+            more = self._stream.read(1000 if refused else len(_HELD) - len(self._said), deadline - time.monotonic())
+            self._said += more
+            if refused and not more:
+                raise _busy(self._host, [self._sandbox], self._said)
+            if not more:
+                return b""
+        return self._stream.read(size, deadline - time.monotonic())
+
+
 @contextmanager
-def _held(host: Host) -> Iterator[None]:
+def _held(host: Host, ending: Sequence[Sandbox], what: str) -> Iterator[None]:
+    names = ["lock", *map(_lock_of, ending)]
     with connect(host) as link:
-        stream = link.stream([host.connection.python, "-IS", "-c", _HOLDER, json.dumps(_me())], root=True)
+        stream = link.stream(_holder(host, {**_me(what), "store": ""}, names, ()))
         try:
-            said = stream.read(1000, PATIENCE).decode(errors="replace")
-            if said != "held":
-                raise _busy(host, said)
+            said = stream.read(1000, PATIENCE)
+            if not said:
+                raise HostFailed(f"{host.name}: its lock could not be had", saw=tail(stream.stderr()))
+            if said != _HELD:
+                raise _busy(host, ending, said)
             yield
         except StreamTimeout:
             again = f"pifleet doctor --limit {host.name}"
@@ -66,18 +118,28 @@ def _held(host: Host) -> Iterator[None]:
             stream.close()
 
 
-def _me() -> dict[str, str]:
+def _holder(host: Host, mine: Mapping[str, str], names: Sequence[str], argv: Sequence[str]) -> list[str]:
+    return [host.connection.python, "-IS", "-c", _HOLDER, json.dumps(mine), " ".join(names), *argv]
+
+
+def _lock_of(sandbox: Sandbox) -> str:
+    return f"{sandbox.id}.lock"
+
+
+def _me(what: str) -> dict[str, str]:
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return {"who": f"{getpass.getuser()}@{socket.gethostname()}", "pid": str(os.getpid()), "since": since}
+    return {"who": f"{getpass.getuser()}@{socket.gethostname()}", "pid": str(os.getpid()), "since": since, "what": what}
 
 
-def _busy(host: Host, said: str) -> HostFailed:
+def _busy(host: Host, sandboxes: Sequence[Sandbox], said: bytes) -> PifleetError:
+    name, _, told = said.decode(errors="replace").partition(" ")
     try:
-        holder = json.loads(said)
-        saw = f"{holder['who']} (process {holder['pid']}) since {holder['since']}"
+        holder = json.loads(told)
+        saw = f"{holder['what']} by {holder['who']} (process {holder['pid']}) since {holder['since']}"
     except (ValueError, KeyError, TypeError):
         saw = "another controller"
-    return HostFailed(
-        f"{host.name} is being changed by somebody else", saw=saw, where=f"host {host.name}",
-        try_="wait until that run ends, then the same command again",
-    )
+    again, where = "wait until that has ended, then the same command again", f"host {host.name}"
+    for sandbox in sandboxes:
+        if name == _lock_of(sandbox):
+            return SandboxFailed(f"{sandbox.title} is busy", saw=saw, where=where, try_=again)
+    return HostFailed(f"{host.name} is being changed by somebody else", saw=saw, where=where, try_=again)

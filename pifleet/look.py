@@ -10,14 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-from pifleet.desired import Spec, host_spec, secret_sources
+from pifleet.desired import NOT_SEEN, Spec, host_spec, secret_sources
+from pifleet.desired.egress import Clients
 from pifleet.errors import Mistakes, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.observe import Observed, observe
+from pifleet.patterns import compare, pattern, patterns
 from pifleet.place import Placement, Trace, may_be_on, place
-from pifleet.plan import Plan, Step, at_work, compare_host
+from pifleet.plan import Plan, Step, at_work
 from pifleet.secret import Secret, SecretUnavailable
 
 
@@ -57,12 +60,13 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
     Hosts outside the selection are looked at too, since a sandbox may live there; they get no step. Without `keys` no
     secret is read and the files that hold one are not compared.
     """
-    secrets = read_secrets(fleet, {f"model:{box.model}" for box in fleet.sandboxes} if keys else set())
+    models = {f"model:{name}" for box in fleet.sandboxes for name in box.models}
+    secrets = read_secrets(fleet, models if keys else set())
     nonce = random.token_hex(16)
     hosts = {name: host for name, host in fleet.hosts.items() if host.patterns}
 
-    def spec(host: str, boxes: Iterable[Sandbox]) -> Spec:
-        return _complete(host_spec(fleet, host, tuple(boxes), image_cache()), secrets, nonce)
+    def spec(host: str, boxes: Iterable[Sandbox], clients: Clients = NOT_SEEN) -> Spec:
+        return _complete(host_spec(fleet, host, tuple(boxes), image_cache(), clients), secrets, nonce)
 
     asked = {name: spec(name, may_be_on(fleet, name)) for name in hosts}
     answers = observe(asked, hosts, on_event=emit, nonce=nonce)
@@ -73,12 +77,12 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
         fleet, {name: _found(fleet, answer) for name, answer in seen.items()},
         {name: int(answer.data["memory"]) for name, answer in seen.items()},
     )
-    specs = {name: spec(name, placement.on(fleet, name)) for name in seen}
+    specs = {name: spec(name, placement.on(fleet, name), known_clients(answer)) for name, answer in seen.items()}
     wanted = {box.title for box in fleet.sandboxes if selection.has_sandbox(box)}
     steps: list[Step] = []
     unchanged = 0
     for name in filter(selection.has_host, specs):
-        for step in compare_host(specs[name], seen[name].data):
+        for step in compare(specs[name], seen[name].data):
             if step is None:
                 unchanged += 1
             elif _selected(step, selection, wanted):
@@ -87,6 +91,11 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
     blocked = tuple((title, trouble) for title, trouble in placement.troubles.items() if title in wanted)
     plan = Plan(tuple(steps), silent_hosts, blocked, unchanged)
     return Look(fleet, selection, seen, placement, specs, plan, secrets)
+
+
+def known_clients(answer: Observed) -> Clients:
+    """What was seen of a host's own pip, npm and apt."""
+    return {name: client for name, client in answer.data["clients"].items() if client}
 
 
 def read_secrets(fleet: Fleet, names: Iterable[str]) -> dict[str, Secret]:
@@ -117,7 +126,11 @@ def _complete(spec: Spec, secrets: Mapping[str, Secret], nonce: str) -> Spec:
     spec["secrets"] = [entry for entry in spec["secrets"] if entry["secret"] in secrets]
     for entry in spec["secrets"]:
         entry["hmac"] = secrets[entry["secret"]].keyed_hash(nonce, entry["template"])
+    for each in patterns().values():
+        each.complete(spec, secrets.get)
     return spec
+
+
 
 
 def _trouble(answer: Observed | Trouble) -> Trouble | None:
@@ -136,11 +149,16 @@ def _found(fleet: Fleet, answer: Observed) -> dict[str, Trace]:
     """The sandboxes of this fleet that are on a host, by what there is of them."""
     found: dict[str, Trace] = {}
     for box in fleet.sandboxes:
-        if answer.data["containers"].get(box.container):
+        if seen_box(answer.data, box):
             found[box.title] = "container"
         elif answer.data["paths"].get(str(box.root)):
             found[box.title] = "folder"
     return found
+
+
+def seen_box(data: Mapping[str, Any], box: Sandbox) -> Mapping[str, Any] | None:
+    """What a look at a host saw of a sandbox, whatever its pattern: at least its `agent`; None where it is not."""
+    return pattern(box.pattern).seen(data, box)
 
 
 def _with_moves(
@@ -156,7 +174,7 @@ def _with_moves(
 
 def _leave(fleet: Fleet, title: str, host: str, new: str, seen: Observed) -> Step:
     box = fleet.sandbox(title)
-    container = seen.data["containers"].get(box.container) if box else None
+    container = seen_box(seen.data, box) if box else None
     return Step("sandbox", host, title, "sandbox", "remove", f"moves to {new}, with its work", "sandbox_docker",
                 {"host": host}, {"host": new}, destructive=at_work(container) if container else False)
 

@@ -14,21 +14,24 @@ from functools import cache
 from typing import Any
 
 from pifleet import content
-from pifleet.connection import Done, connect
+from pifleet.connection import Done, Link, connect
 from pifleet.errors import HostFailed, PifleetError, Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.fleet import Host
 
 STAGE = "look"
 PROBE = 1
-MODULES = ("containers", "engine", "paths", "probe", "services")
+MODULES = (
+    "clients", "containers", "engine", "engine_look", "filters", "gatewaylog", "heads", "keep", "looking", "openshell",
+    "outside", "paths", "probe", "processes", "services", "systemd",
+)
 PACKAGE = "ansible_collections.pifleet.fleet.plugins.module_utils"
 AT_ONCE = 64
 PROBE_SECONDS = 120
 
-# Gives the modules that arrive on standard input the names under which Ansible would have them, and runs the probe.
+# Gives the modules that arrive on standard input the names under which Ansible would have them, and runs one.
 LOADER = f"""
-import json, sys, zlib
+import importlib, json, sys, zlib
 from importlib.machinery import ModuleSpec
 payload = json.loads(zlib.decompress(sys.stdin.buffer.read()))
 sources = {{"{PACKAGE}." + name: text for name, text in payload["modules"].items()}}
@@ -41,14 +44,15 @@ class Bundle:
     def exec_module(self, module):
         exec(compile(sources.get(module.__name__, ""), module.__name__, "exec"), module.__dict__)
 sys.meta_path.insert(0, Bundle())
-from {PACKAGE} import probe
-probe.main(payload["request"])
+module = importlib.import_module("{PACKAGE}." + payload["main"])
+module.main(payload["request"])
 """
 
 SHAPE: Mapping[str, type] = {
     "boot_id": str, "os": dict, "kernel": str, "arch": str, "systemd": bool, "python": str, "memory": int,
     "disk": dict, "engine": dict, "users": dict, "paths": dict, "packages": dict, "services": dict, "sockets": dict,
-    "images": dict, "containers": dict, "repos": dict, "foreign": list, "unknown": dict,
+    "filters": dict, "clients": dict, "images": dict, "containers": dict, "repos": dict, "openshell": dict,
+    "foreign": list, "unknown": dict, "activity": dict,
 }
 
 
@@ -102,9 +106,7 @@ def observe(
 def _look(host: Host, spec: Mapping[str, Any], nonce: str) -> Observed | Trouble:
     try:
         with connect(host) as link:
-            argv = [host.connection.python, "-IS", "-c", LOADER]
-            done = link.run(argv, stdin=payload(spec, nonce), timeout=PROBE_SECONDS)
-        return _answer(host, done, nonce)
+            return _observed(host, _ask(link, host, payload(spec, nonce), nonce))
     except PifleetError as error:
         return error.trouble
     except Exception as error:  # a host must not end the look at the others, whatever its answer does to us
@@ -112,11 +114,32 @@ def _look(host: Host, spec: Mapping[str, Any], nonce: str) -> Observed | Trouble
                        try_=f"pifleet doctor --limit {host.name}")
 
 
+def ask(host: Host, module: str, request: Mapping[str, Any], link: Link | None = None) -> Any:
+    """What the `main` of one of MODULES answers as root of a host, as JSON; `link` when one is open. Raises HostFailed.
+
+    It gets the request with a nonce, and answers as the probe does.
+    """
+    nonce = secrets.token_hex(16)
+    wanted = _packed(module, {**request, "nonce": nonce})
+    if link:
+        return _ask(link, host, wanted, nonce)
+    with connect(host) as opened:
+        return _ask(opened, host, wanted, nonce)
+
+
+def _ask(link: Link, host: Host, wanted: bytes, nonce: str) -> Any:
+    argv = [host.connection.python, "-IS", "-c", LOADER]
+    return _answer(host, link.run(argv, stdin=wanted, timeout=PROBE_SECONDS), nonce)
+
+
 def payload(spec: Mapping[str, Any], nonce: str) -> bytes:
-    """Modules and request. The contents of files stay here: the probe answers with hashes."""
+    """Modules and request of a probe. The contents of files stay here: it answers with hashes."""
     files = [{"path": file["path"]} for file in spec["files"]]
-    request = {"spec": {**spec, "files": files}, "nonce": nonce}
-    return zlib.compress(json.dumps({"modules": _modules(), "request": request}).encode())
+    return _packed("probe", {"spec": {**spec, "files": files}, "nonce": nonce})
+
+
+def _packed(module: str, request: Mapping[str, Any]) -> bytes:
+    return zlib.compress(json.dumps({"modules": _modules(), "main": module, "request": request}).encode())
 
 
 @cache
@@ -125,7 +148,7 @@ def _modules() -> Mapping[str, str]:
     return {name: (folder / f"{name}.py").read_text(encoding="utf-8") for name in MODULES}
 
 
-def _answer(host: Host, done: Done, nonce: str) -> Observed:
+def _answer(host: Host, done: Done, nonce: str) -> Any:
     said = done.stderr.decode(errors="replace").strip().splitlines()
     if done.code == 127:
         python = host.connection.python
@@ -139,9 +162,12 @@ def _answer(host: Host, done: Done, nonce: str) -> Observed:
         raise HostFailed(f"{host.name}: the probe did not run", saw=said[-1] if said else f"exit code {done.code}",
                          try_=f"pifleet doctor --limit {host.name}")
     try:
-        data = json.loads(text)
+        return json.loads(text)
     except ValueError:
         raise _wrong(host, "no JSON document") from None
+
+
+def _observed(host: Host, data: Any) -> Observed:
     if not isinstance(data, dict) or data.get("probe") != PROBE:
         raise _wrong(host, f"not an answer of probe {PROBE}")
     for key, kind in SHAPE.items():

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pifleet.errors import Trouble
+from pifleet.versions import numbers
 
 Json = Mapping[str, Any]
 
-# What the engine can change in a running container (docs: Docker Engine API, "Update a container").
-LIVE_FIELDS = frozenset({"cpus", "memory", "memory_swap", "pids", "restart"})
 ABSENT: Json = {}
 # What ends a sandbox where it is; its work has to be home before.
 ENDING = ("replace", "remove")
@@ -73,18 +72,20 @@ class Plan:
 
 
 def compare_host(spec: Json, observed: Json) -> Iterator[Step | None]:
-    """Hold every item of a host's spec against one look at it: a Step where they differ, None where they agree.
+    """Hold what every pattern shares of a host's spec against one look: a Step where they differ, None where not.
 
     Shapes: `desired.host_spec` and the probe's answer. What could not be seen is a step, never agreement.
     """
     host = str(spec["host"])
-    yield _engine(host, spec["engine"], observed["engine"])
-    yield _image(host, spec["image"], observed["images"])
+    if "docker" in spec["parts"]:
+        yield _engine(host, spec["engine"], observed["engine"])
+    if "pi_image" in spec["parts"]:
+        yield _image(host, spec["image"], observed["images"])
     for user in spec["users"]:
         yield _user(host, user, observed["users"].get(user["name"]))
     for package in spec["packages"]:
         have = {"installed": True} if observed["packages"].get(package["name"]) else ABSENT
-        yield _item(host, "host", f"package {package['name']}", package["part"], {"installed": True}, have)
+        yield item(host, "host", f"package {package['name']}", package["part"], {"installed": True}, have)
     for folder in spec["dirs"]:
         wanted = {"type": "dir", **{key: folder[key] for key in ("mode", "uid", "gid")}}
         yield _path(host, folder, wanted, observed["paths"])
@@ -96,122 +97,91 @@ def compare_host(spec: Json, observed: Json) -> Iterator[Step | None]:
         yield _path(host, {**secret, "sandbox": ""}, wanted, observed["paths"])
     for service in spec["services"]:
         yield _service(host, service, observed["services"].get(service["name"]))
+    named = {service["name"] for service in spec["services"]}
+    for name in sorted(set(observed["services"]) - named):
+        yield Step("host", host, "", f"service {name}", "change", "no longer needed", "model_gateway",
+                   {"running": True}, {"running": False})
     for socket in spec["sockets"]:
         yield _socket(host, socket, observed["sockets"].get(socket["path"]))
-    for box in spec["sandboxes"]:
-        yield from _sandbox(host, spec["image"], box, observed)
-    yield from _orphans(host, spec, observed["containers"])
+    for entry in spec["filters"]:
+        yield _filter(host, entry, observed["filters"].get(entry["rules"]))
+    for name in spec["clients"]:
+        yield _client(host, name, observed["clients"].get(name), observed.get("unknown", {}))
 
 
 def _engine(host: str, wanted: Json, seen: Json) -> Step | None:
     have: dict[str, Any] = {"answers": bool(seen.get("answers"))}
     if have["answers"]:
         have["live_restore"] = bool(seen.get("live_restore"))
-        have["at_least"] = _version(seen.get("version", "")) >= _version(wanted["minimum"])
-    return _item(host, "host", "engine", "docker", {"answers": True, "live_restore": True, "at_least": True}, have)
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("+")[0].split("-")[0].split(".") if part.isdigit())
+        have["at_least"] = numbers(seen.get("version", "")) >= numbers(wanted["minimum"])
+    return item(host, "host", "engine", "docker", {"answers": True, "live_restore": True, "at_least": True}, have)
 
 
 def _image(host: str, wanted: Json, images: Json) -> Step | None:
     seen = images.get(wanted["name"])
     should = {"hash": wanted["hash"], "entrypoint": ["pi"], "workdir": "/workspace"}
     have: Json = {key: seen.get(key) for key in should} if seen else ABSENT
-    return _item(host, "image", wanted["name"], "pi_image", should, have)
+    return item(host, "image", wanted["name"], "pi_image", should, have)
 
 
 def _user(host: str, wanted: Json, seen: Json | None) -> Step | None:
     should = {"uid": wanted["uid"], "gid": wanted["uid"], "gecos": wanted["gecos"]}
     have: Json = {key: seen.get(key) for key in should} if seen else ABSENT
-    return _item(host, "access", f"user {wanted['name']}", "developers", should, have)
+    return item(host, "access", f"user {wanted['name']}", "developers", should, have)
 
 
 def _path(host: str, entry: Json, wanted: Json, paths: Json) -> Step | None:
     seen = paths.get(entry["path"])
     have: Json = {key: seen.get(key) for key in wanted} if seen else ABSENT
     box = entry["sandbox"]
-    return _item(host, "sandbox" if box else "host", entry["path"], entry["part"], wanted, have, sandbox=box)
+    return item(host, "sandbox" if box else "host", entry["path"], entry["part"], wanted, have, sandbox=box)
 
 
 def _service(host: str, wanted: Json, seen: Json | None) -> Step | None:
-    should = {"running": True, "enabled": True, "defined": True}
+    should = {"running": True, "enabled": True, "defined": True, "current": True}
     have = seen if seen and any(seen.values()) else ABSENT
-    return _item(host, "host", f"service {wanted['name']}", wanted["part"], should, have)
+    return item(host, "host", f"service {wanted['name']}", wanted["part"], should, have)
 
 
 def _socket(host: str, wanted: Json, seen: Json | None) -> Step | None:
     should = {"answers": True, "answer": wanted["answer"]}
     have = seen if seen and any(seen.values()) else ABSENT
-    return _item(host, "sandbox", "model socket", "model_gateway", should, have, sandbox=wanted["sandbox"])
+    return item(host, "sandbox", wanted["item"], wanted["part"], should, have, sandbox=wanted["sandbox"])
 
 
-def _sandbox(host: str, image: Json, box: Json, observed: Json) -> Iterator[Step | None]:
-    heads = observed["repos"].get(box["title"]) or {}
-    for repo in box["repos"]:
-        there = heads.get(repo["name"]) is not None
-        why = "" if there else f"not cloned yet: {repo['url']} at {repo['ref']}"
-        after = {"url": repo["url"], "ref": repo["ref"]}
-        step = Step("repo", host, box["title"], repo["name"], "create", why, "sandbox_docker", ABSENT, after)
-        yield None if there else step
-    seen = observed["containers"].get(box["container"]["name"])
-    image_id = (observed["images"].get(image["name"]) or {}).get("id")
-    unseen = observed.get("unknown", {})
-    reason = unseen.get("containers", unseen.get(f"containers/{box['container']['name']}", ""))
-    yield _container(host, box, seen, image_id, reason)
+def _filter(host: str, wanted: Json, seen: Json | None) -> Step | None:
+    loaded = bool(seen and seen["loaded"])
+    why = f"the kernel's rules are not those of {wanted['rules']}"
+    action, before = ("change", {"loaded": False}) if seen else ("create", ABSENT)
+    step = Step("host", host, "", "packet filter", action, why, wanted["part"], before, {"loaded": True})
+    return None if loaded else step
 
 
-def _container(host: str, box: Json, seen: Json | None, image_id: str | None, unseen: str) -> Step | None:
-    wanted = {**box["container"], "image": image_id}
-    if seen is None:
-        after = {"image": box["container"]["image"]}
-        why = f"cannot be seen: {unseen}" if unseen else "container is missing"
-        return Step("sandbox", host, box["title"], "container", "create", why, "sandbox_docker", {}, after)
-    differing = [key for key in wanted if wanted[key] != seen["spec"].get(key)]
-    before, after = {key: seen["spec"].get(key) for key in differing}, {key: wanted[key] for key in differing}
-    if set(differing) - LIVE_FIELDS:
-        return Step(
-            "sandbox", host, box["title"], "container", "replace", _differ(differing), "sandbox_docker",
-            before, after, destructive=at_work(seen),
-        )
-    if seen["state"] != "running":
-        before, after = {"state": seen["state"], **before}, {"state": "running", **after}
-        differing = ["state", *differing]
-    why = f"container is {seen['state']}" if differing[:1] == ["state"] else _differ(differing)
-    step = Step("sandbox", host, box["title"], "container", "change", why, "sandbox_docker", before, after)
-    return step if differing else None
+def _client(host: str, name: str, seen: Json | None, unknown: Json) -> Step | None:
+    """A set that follows the host's client opens nothing while nobody can tell where that client goes."""
+    why = seen["why"] if seen else f"cannot be seen: {unknown.get(f'clients/{name}', 'nobody looked')}"
+    step = Step("host", host, "", f"egress set {name}", "create", why, "egress_proxy", ABSENT, {"known": True})
+    return step if why else None
 
 
 def at_work(seen: Json) -> bool:
     """Whether pi is at work inside; what the probe could not see may be."""
-    return seen["agent"] is None or bool(seen["agent"].get("processes"))
+    agent = seen.get("agent")
+    return agent is None or bool(agent.get("processes"))
 
 
-def _orphans(host: str, spec: Json, containers: Json) -> Iterator[Step | None]:
-    wanted = {box["container"]["name"] for box in spec["sandboxes"]}
-    for name, seen in sorted(containers.items()):
-        if not seen or name in wanted or seen["spec"]["labels"].get("io.pifleet.fleet") != spec["fleet"]:
-            continue
-        title = str(seen["spec"]["labels"].get("io.pifleet.sandbox", name))
-        stopped = seen["state"] in ("exited", "created", "dead")
-        why = "no longer in the inventory here; its data is kept"
-        yield None if stopped else Step(
-            "sandbox", host, title, "container", "stop", why, "sandbox_docker",
-            {"state": seen["state"]}, {"state": "exited"}, destructive=True,
-        )
-
-
-def _item(
+def item(
     host: str, kind: str, item: str, part: str, wanted: Json, have: Json, *, sandbox: str = ""
 ) -> Step | None:
+    """The step that brings one thing to `wanted`, or None where it is so; `have` is empty where there is nothing."""
     differing = [key for key in wanted if wanted[key] != have.get(key)]
     if not differing:
         return None
     before, after = {key: have[key] for key in differing if key in have}, {key: wanted[key] for key in differing}
-    action, why = ("change", _differ(differing)) if have else ("create", "missing")
+    action, why = ("change", differ(differing)) if have else ("create", "missing")
     return Step(kind, host, sandbox, item, action, why, part, before, after)
 
 
-def _differ(keys: list[str]) -> str:
+def differ(keys: list[str]) -> str:
+    """`cpus differs`, `cpus, memory differ`."""
     return f"{', '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"

@@ -7,14 +7,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pifleet import returning
 from pifleet.converge import converge
 from pifleet.converge.listen import HostRun
-from pifleet.desired import PARTS, Spec
+from pifleet.desired import Spec
 from pifleet.errors import Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.lock import locked
 from pifleet.look import Look, look, read_secrets
-from pifleet.moving import finish_moves
+from pifleet.moving import bring_back, finish_moves
+from pifleet.patterns import patterns
 from pifleet.plan import ENDING, Step
 from pifleet.report import Outcome
 from pifleet.rescue import Rescue, changed_since, rescue
@@ -46,12 +48,17 @@ def apply(
     left_out = {**busy, **saved.refused}
     pulls = tuple(saved.pulls.values())
     steps = [step for step in found.plan.steps if step.sandbox not in left_out]
-    if not steps:
+    waiting = {title: one for title, one in returning.pending(found).items() if title not in ending}
+    if not steps and not waiting:
         return Applied(_outcomes(found, found, {}, left_out), pulls)
     needed = {f"repo:{name}:{kind}" for name in _repos_to_clone(found, steps) for kind in ("token", "ssh_key")}
     secrets = {**found.secrets, **read_secrets(found.fleet, needed)}
     specs = run_specs(found, steps)
-    with locked({host: found.fleet.hosts[host] for host in specs}) as taken:
+    hosts = {host: found.fleet.hosts[host] for host in specs}
+    replaced = {host: [box for box in found.fleet.sandboxes if at.get(box.title) == host and box.title not in left_out]
+                for host in specs}
+    returning.note(found, (one for title, one in saved.pulls.items() if title not in left_out))
+    with locked(hosts, replaced, "provision") as taken:
         free = {host: spec for host, spec in specs.items() if host not in taken}
         runs = {host: HostRun(trouble=trouble) for host, trouble in taken.items()}
         if free:
@@ -61,7 +68,10 @@ def apply(
                 emit(Event("hosts", text=f"the run is kept in {run.kept}", state="note"))
         emit(Event("look again"))
         again = look(found.fleet, found.selection)
-    troubles = _proven(found, again, {title: at[title] for title in at if title not in left_out}, saved, emit)
+    saved = Rescue({**saved.pulls, **waiting}, saved.refused)
+    going = {title: host for title, host in at.items() if title not in left_out}
+    going |= {title: found.placement.host_of[title] for title in waiting}
+    troubles = _proven(found, again, going, saved, emit)
     return Applied(_failed(_outcomes(found, again, runs, left_out), troubles), pulls)
 
 
@@ -70,7 +80,12 @@ def _proven(found: Look, again: Look, at: Mapping[str, str], saved: Rescue, emit
     made = {step.sandbox for step in again.plan.steps if step.action not in ENDING}
     moves = {title: host for title, host in at.items() if title in again.placement.moves and title not in made}
     replaced = {title: host for title, host in at.items() if title not in found.placement.moves and title not in made}
-    return {**changed_since(found.fleet, replaced, saved, emit), **finish_moves(again, moves, saved, emit)}
+    emptied = {title: host for title, host in replaced.items() if not returning.keeps_work(found.fleet, title)}
+    kept = {title: host for title, host in replaced.items() if title not in emptied}
+    lacking = bring_back(found.fleet, emptied, saved, emit)
+    for title in emptied.keys() - lacking.keys():
+        returning.forget(found.fleet, title)
+    return {**changed_since(found.fleet, kept, saved, emit), **lacking, **finish_moves(again, moves, saved, emit)}
 
 
 def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
@@ -83,12 +98,12 @@ def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
         spec = found.specs[host]
         specs[host] = {
             **spec,
-            "parts": [part for part in PARTS if part in parts],
+            "parts": [part for part in spec["parts"] if part in parts],
             "dirs": [entry for entry in spec["dirs"] if not entry["sandbox"] or entry["sandbox"] in named],
             "files": [entry for entry in spec["files"] if not entry["sandbox"] or entry["sandbox"] in named],
-            "sandboxes": [box for box in spec["sandboxes"] if box["title"] in named],
-            "orphans": [step.sandbox for step in own if step.action == "stop"],
         }
+        for each in patterns().values():
+            specs[host] |= each.cut(spec, found.seen[host].data, own)
     _choose_builder(found, specs)
     return specs
 
@@ -106,7 +121,7 @@ def _choose_builder(found: Look, specs: dict[str, Spec]) -> None:
     builder = (having or needing)[0]
     nothing_else = {"parts": ["preflight", "pi_image"], "dirs": [], "files": [], "sandboxes": [], "orphans": []}
     spec = specs.setdefault(builder, {**found.specs[builder], **nothing_else})
-    spec["parts"] = [part for part in PARTS if part in {*spec["parts"], "pi_image"}]
+    spec["parts"] = [part for part in found.specs[builder]["parts"] if part in {*spec["parts"], "pi_image"}]
     spec["image"] = {**spec["image"], "builder": True}
 
 

@@ -8,15 +8,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pifleet.converge import converge
-from pifleet.desired import Spec, host_spec
+from pifleet.desired import Spec, egress, host_spec
 from pifleet.desired.gateway import services
 from pifleet.errors import Trouble
 from pifleet.events import Emit, silent
-from pifleet.fleet import DOCKER, Limits, Model, Sandbox, gecos
+from pifleet.fleet import Limits, Model, Sandbox, gecos
 from pifleet.lock import locked
-from pifleet.look import Look, image_cache, look
+from pifleet.look import Look, image_cache, known_clients, look, seen_box
+from pifleet.patterns import patterns
 from pifleet.report import Outcome
 from pifleet.results import reserved
 
@@ -35,11 +37,11 @@ class Target:
 def targets(found: Look) -> list[Target]:
     """Every sandbox of the fleet of which something is there, also of those that left the inventory."""
     return [
-        Target(box, host, bool(seen.data["containers"].get(box.container)), _has_folder(seen.data, box),
-               bool(((seen.data["containers"].get(box.container) or {}).get("agent") or {}).get("processes")))
+        Target(box, host, bool(seen_box(seen.data, box)), _has_folder(seen.data, box),
+               bool(((seen_box(seen.data, box) or {}).get("agent") or {}).get("processes")))
         for host, seen in found.seen.items()
         for box in (*found.fleet.sandboxes, *_left(found, host))
-        if seen.data["containers"].get(box.container) or _has_folder(seen.data, box)
+        if seen_box(seen.data, box) or _has_folder(seen.data, box)
     ]
 
 
@@ -54,7 +56,9 @@ def remove(
     started = time.monotonic()
     names = dict.fromkeys([*whole_hosts, *(target.host for target in going)])
     specs = {name: _spec(found, name, going, whole=name in whole_hosts) for name in names}
-    with ExitStack() as held, locked({name: found.fleet.hosts[name] for name in specs}) as troubles:
+    hosts = {name: found.fleet.hosts[name] for name in specs}
+    ending = {name: [target.box for target in going if target.host == name] for name in specs}
+    with ExitStack() as held, locked(hosts, ending, "removal") as troubles:
         for target in going:
             held.enter_context(reserved(Path(found.fleet.results), target.box.id, "removal"))
         free = {name: spec for name, spec in specs.items() if name not in troubles}
@@ -81,18 +85,22 @@ def _outcome(host: str, title: str, again: Look, trouble: Trouble | None, second
 def _spec(found: Look, host: str, going: Sequence[Target], *, whole: bool) -> Spec:
     """The spec of those that stay, without secrets (the keys that are there stay), and what to remove."""
     own = [target.box for target in going if target.host == host]
-    containers = found.seen[host].data["containers"]
-    stay = [box for box in found.placement.on(found.fleet, host) if box not in own and containers.get(box.container)]
+    seen = found.seen[host].data
+    stay = [box for box in found.placement.on(found.fleet, host) if box not in own and seen_box(seen, box)]
     people = {box.user: box.uid for box in own if box.user not in {other.user for other in stay}}
     users = [{"name": name, "uid": uid, "gecos": gecos(found.fleet.name)} for name, uid in people.items()]
-    spec = host_spec(found.fleet, host, stay, image_cache())
+    spec = host_spec(found.fleet, host, stay, image_cache(), known_clients(found.seen[host]))
     return {
         **spec,
         # With all of a host also the service goes that no model of those that stay would name.
-        "services": services([Model("any", api="scripted")]) if whole else spec["services"],
+        "services": _every_service() if whole else spec["services"],
         "secrets": [],
-        "parts": ["model_gateway"],
-        "remove": {"host": whole, "sandboxes": [{"id": b.id, "container": b.container} for b in own], "users": users},
+        "parts": [part for part in spec["parts"] if part in ("model_gateway", "egress_proxy")],
+        "remove": {
+            "host": whole, "users": users,
+            **{key: value for name, each in patterns().items()
+               for key, value in each.removal(found.fleet, [box for box in own if box.pattern == name]).items()},
+        },
     }
 
 
@@ -102,15 +110,19 @@ def _has_folder(data: Mapping[str, object], box: Sandbox) -> bool:
 
 
 def _left(found: Look, host: str) -> list[Sandbox]:
-    """Sandboxes that have a container of this fleet and are no longer in its inventory."""
+    """Sandboxes of this fleet that are there and no longer in its inventory."""
     known = {box.title for box in found.fleet.sandboxes}
-    titles = [str(seen["spec"]["labels"].get("io.pifleet.sandbox", "")) for seen in
-              found.seen[host].data["containers"].values()
-              if seen and seen["spec"]["labels"].get("io.pifleet.fleet") == found.fleet.name]
-    return [_gone(title) for title in titles if title not in known and title.count("/") == 1]
+    data = found.seen[host].data
+    return [_gone(title, name) for name, each in patterns().items() for title in each.titles(data, found.fleet.name)
+            if title not in known and title.count("/") == 1]
 
 
-def _gone(title: str) -> Sandbox:
+def _gone(title: str, pattern: str) -> Sandbox:
     """A sandbox that the inventory no longer knows, as far as its title tells."""
     developer, _, name = title.partition("/")
-    return Sandbox(developer, name, DOCKER, "", Limits())
+    return Sandbox(developer, name, pattern, "", Limits())
+
+
+def _every_service() -> list[dict[str, Any]]:
+    own = [service for each in patterns().values() for service in each.services()]
+    return [*services([Model("any", api="scripted")]), *egress.services(), *own]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pifleet.errors import BadInput, PifleetError, Refused, Trouble
 
 Result = Literal["ok", "changed", "failed", "skipped", "unreachable"]
-Verdict = Literal["pass", "warn", "fail"]
+Verdict = Literal["pass", "note", "warn", "fail"]
 
 GOOD, FAILED, BAD_INPUT, PENDING, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -55,6 +55,11 @@ class Check:
     text: str
     saw: str = ""
     try_: str = ""
+
+    @classmethod
+    def of(cls, place: str, name: str, good: bool, text: str, try_: str) -> Check:
+        """A check that passes when `good`; if not, `try_` says how to go on."""
+        return cls(place, name, "pass", text) if good else cls(place, name, "fail", text, try_=try_)
 
     def as_json(self) -> dict[str, Any]:
         return {"place": self.place, "check": self.name, "verdict": self.verdict, "text": self.text,

@@ -12,7 +12,7 @@ from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Act, Did, Say, each
 from pifleet.phrases import count, size
-from pifleet.results import Pull, pull
+from pifleet.results import Limits, Pull, pull
 from pifleet.sandbox import Driver
 
 
@@ -29,9 +29,10 @@ def puller(fleet: Fleet) -> Act[Pull]:
 
     def act(driver: Driver, box: Sandbox, say: Say) -> Pull:
         driver.require_running(box)
+        store = Path(fleet.results)
         return pull(
-            lambda argv: driver.stream(box, argv), sandbox=box.title, sandbox_id=box.id, repos=box.repos,
-            store=Path(fleet.results), artifacts=box.artifacts,
+            lambda argv: driver.claimed(box, argv, "pull", store), sandbox=box.title, sandbox_id=box.id,
+            repos=box.repos, store=store, artifacts=box.artifacts, limits=Limits(**fleet.pull_limits),
             progress=lambda what, received: say(f"{what}, {size(received)}"),
         )
 
@@ -44,7 +45,7 @@ def rescue(fleet: Fleet, at: Mapping[str, str], emit: Emit = silent, *, given_up
     act = puller(fleet)
 
     def started(driver: Driver, box: Sandbox, say: Say) -> Pull:
-        driver.start(box)
+        driver.open_again(box)
         return act(driver, box, say)
 
     pulls = {did.box.title: pull_of(did) for did in each(fleet, boxes, started, emit, stage="pull", at=at)}

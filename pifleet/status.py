@@ -12,15 +12,12 @@ from typing import Any
 from pifleet.errors import PifleetError, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
-from pifleet.look import Look, Selection, look
+from pifleet.look import Look, Selection, look, seen_box
 from pifleet.operate import Say, each
 from pifleet.results import Generation, list_generations
-from pifleet.sandbox import WORKSPACE, Driver
-from pifleet.sandbox.docker import STATES
+from pifleet.sandbox import HOME, WORKSPACE, Driver, driver_for
 from pifleet.sandbox.inside import ask
 
-HOME = "/home/pi"
-SESSIONS = f"{HOME}/.pi/agent/sessions"
 INSIDE_SECONDS = 30
 UNKNOWN = "unknown"
 Json = Mapping[str, Any]
@@ -39,7 +36,7 @@ def status(fleet: Fleet, boxes: Sequence[Sandbox], selection: Selection, emit: E
     """Look at every host and ask every running sandbox of `boxes`; nothing is raised for either."""
     found = look(fleet, selection, emit, keys=False)
     at = {box.title: found.placement.troubles.get(box.title) or found.placement.host_of[box.title] for box in boxes}
-    running = [box for box in boxes if _state(found, box, at[box.title]) == "running"]
+    running = [box for box in boxes if _state(found, box, at[box.title])[0] == "running"]
     asked = each(fleet, running, _ask, emit, stage="ask", selection=selection, at=at)
     said = {did.box.title: did.value or {} for did in asked}
     here = [box for box in boxes if isinstance(at[box.title], Trouble) or selection.has_host(str(at[box.title]))]
@@ -50,7 +47,7 @@ def status(fleet: Fleet, boxes: Sequence[Sandbox], selection: Selection, emit: E
 
 
 def _ask(driver: Driver, box: Sandbox, _: Say) -> Json:
-    request = {"workspace": WORKSPACE, "home": HOME, "sessions": SESSIONS, "repos": box.repos}
+    request = {"workspace": WORKSPACE, "home": HOME, "repos": box.repos}
     return next(ask(driver, box, "status", request, silence=INSIDE_SECONDS), {})
 
 
@@ -62,26 +59,28 @@ def _hosts(fleet: Fleet, found: Look, selection: Selection) -> list[Json]:
     ]
 
 
-def _state(found: Look, box: Sandbox, home: str | Trouble) -> str:
+def _state(found: Look, box: Sandbox, home: str | Trouble) -> tuple[str, str | None]:
+    """The state of a sandbox and the image it runs."""
     if isinstance(home, Trouble) or home not in found.seen or not found.seen[home].data["engine"].get("answers"):
-        return UNKNOWN
-    seen = found.seen[home].data["containers"].get(box.container)
-    return STATES.get(str(seen["state"]), UNKNOWN) if seen else "missing"
+        return UNKNOWN, None
+    seen = seen_box(found.seen[home].data, box)
+    return driver_for(box.pattern).seen(seen) if seen else ("missing", None)
 
 
 def _sandbox(fleet: Fleet, found: Look, box: Sandbox, home: str | Trouble, said: Json) -> Json:
     host = home if isinstance(home, str) else ""
-    seen = found.seen[host].data["containers"].get(box.container) if host in found.seen else None
+    active = found.seen[host].data["activity"].get(box.title) if host in found.seen else None
+    state, image = _state(found, box, home)
     pulled = _last_pull(fleet, box)
     inside = said.get("repos") if isinstance(said.get("repos"), dict) else {}
     assert isinstance(inside, dict)
     return {
         "sandbox": box.title, "id": box.id, "developer": box.developer, "name": box.name, "host": host or None,
-        "pattern": box.pattern, "state": _state(found, box, home), "image": seen["spec"]["image"] if seen else None,
+        "pattern": box.pattern, "state": state, "image": image,
         "limits": {"cpus": box.limits.cpus, "memory": box.limits.memory, "pids": box.limits.pids},
         "disk": said.get("disk") if isinstance(said.get("disk"), int) else None,
         "repos": [_repo(name, inside.get(name), pulled) for name in box.repos],
-        "last_pull": pulled.created if pulled else None, "last_activity": _when(said.get("active")),
+        "last_pull": pulled.created if pulled else None, "last_activity": _when(active),
         "drift": sum(step.sandbox == box.title for step in found.plan.steps),
     }
 

@@ -22,6 +22,7 @@ VERBS = {
     "provision": "Make the fleet as the inventory says; a second run changes nothing.",
     "verify": "Prove sandboxes from inside, at no model cost.",
     "status": "Show hosts and sandboxes as they really are.",
+    "usage": "Show how much each developer used models, by day.",
     "attach": "Open pi in a terminal that survives disconnects.",
     "shell": "Open a shell in a sandbox.",
     "exec": "Run one command in a sandbox; its exit code is this one's.",
@@ -32,6 +33,7 @@ VERBS = {
     "put": "Upload files into a sandbox; never over existing ones without --force.",
     "pull": "Download results: commits, changes, artifacts, session logs.",
     "results": "Look at earlier pulls, offline.",
+    "openshell": "Run the real openshell command against a fleet's gateway.",
     "remove": "Pull, then remove sandboxes and what pifleet made for them.",
 }
 

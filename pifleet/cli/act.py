@@ -65,12 +65,17 @@ def opened(call: Call, name: str) -> Iterator[tuple[Driver, Sandbox, Host]]:
 
     Raises BadInput, SandboxFailed, HostFailed.
     """
+    box, host = located(call, name)
+    with driver_for(box.pattern)(host) as driver:
+        driver.require_running(box)
+        yield driver, box, host
+
+
+def located(call: Call, name: str) -> tuple[Sandbox, Host]:
+    """The one sandbox of this name and its host. Raises BadInput, SandboxFailed."""
     box = call.sandbox(name)
     with call.output.progress() as emit:
         home = homes(call.fleet, [box], emit)[box.title]
     if isinstance(home, Trouble):
         raise SandboxFailed(home.headline, saw=home.saw, where=home.where, try_=home.try_)
-    host = call.fleet.hosts[home]
-    with driver_for(box.pattern)(host) as driver:
-        driver.require_running(box)
-        yield driver, box, host
+    return box, call.fleet.hosts[home]

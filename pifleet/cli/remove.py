@@ -130,7 +130,7 @@ def _pull(act: Act[Pull], interrupt: bool, driver: Driver, box: Sandbox, say: Sa
     """A stopped sandbox is started for its pull; with `interrupt` everything in it is ended first."""
     if interrupt:
         driver.stop(box)
-    driver.start(box)
+    driver.open_again(box)
     return act(driver, box, say)
 
 

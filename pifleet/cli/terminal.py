@@ -33,13 +33,13 @@ def run_inside(call: Call, name: str, command: Sequence[str]) -> int:
     """Run a command with this process's streams; its exit code is returned, or becomes this process's own."""
     with opened(call, name) as (driver, box, host):
         if host.connection.password or host.connection.become_password:
-            return _pump(driver.stream(box, command))
+            return pump(driver.stream(box, command))
         program = driver.terminal_argv(box, command, tty=False)
     sys.stdout.flush()
     return os.execvp(program[0], program)  # noqa: S606 - as above
 
 
-def _pump(stream: Stream) -> int:
+def pump(stream: Stream) -> int:
     """Carry bytes both ways where only pifleet can give the password; standard error comes at the end, 64 KiB of it."""
     threading.Thread(target=_feed, args=(stream,), daemon=True).start()
     try:

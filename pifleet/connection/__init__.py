@@ -4,10 +4,10 @@ It must not know what runs over a link, or why."""
 from __future__ import annotations
 
 from pifleet.connection.client import ssh_argv
-from pifleet.connection.link import Done, Link, LocalLink, root_argv
+from pifleet.connection.link import Done, Link, LocalLink, root_argv, tail
 from pifleet.fleet import Host
 
-__all__ = ["Done", "Link", "connect", "root_argv", "ssh_argv"]
+__all__ = ["Done", "Link", "connect", "root_argv", "ssh_argv", "tail"]
 
 
 def connect(host: Host) -> Link:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pifleet import content
+from pifleet.converge import launch
 from pifleet.converge.broker import Broker
 from pifleet.converge.inventory import ansible_inventory, inventory_script
 from pifleet.converge.listen import HostRun, Listener
@@ -88,6 +89,7 @@ def _runner(folder: Path, playbook: str, listener: Listener) -> Any:
     own = {key: value for key, value in runner.config.env.items() if before.get(key) != value}
     runner.config.env = {**own, **_environment(folder)}
     runner.config.cwd = str(Path.cwd())
+    runner.config.command = [sys.executable, "-IS", launch.__file__, str(os.getpid()), *runner.config.command]
     return runner
 
 

@@ -10,54 +10,81 @@ from typing import Any
 
 from pifleet import content
 from pifleet import fleet as names
-from pifleet.desired import gateway, sandbox
+from pifleet.desired import egress, gateway
 from pifleet.fleet import Fleet, Sandbox
+from pifleet.patterns import pattern, patterns
 from pifleet.secret import SecretSource
 
 Spec = dict[str, Any]
 
-PARTS = ("preflight", "docker", "pi_image", "developers", "model_gateway", "sandbox_docker")
+EVERY_HOSTS = ("preflight", "developers")
 OLDEST_ENGINE = "20.10"
+NOT_SEEN: egress.Clients = {}
 
 
-def host_spec(fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache: Path) -> Spec:
-    """Everything that shall be true of `host` when `sandboxes` live there; the carried image lies in `image_cache`."""
-    models = [fleet.models[name] for name in sorted({box.model for box in sandboxes})]
-    return {
+def host_spec(
+    fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache: Path, clients: egress.Clients = NOT_SEEN
+) -> Spec:
+    """Everything that shall be true of `host` when `sandboxes` live there; the carried image lies in `image_cache`.
+
+    `clients` is what the probe saw of the host's own pip, npm and apt; what was not seen opens nothing.
+    """
+    own = {name: each for name, each in patterns().items() if name in fleet.hosts[host].patterns}
+    parts = dict.fromkeys([*EVERY_HOSTS, *(part for each in own.values() for part in each.PARTS)])
+    spec: Spec = {
         "fleet": fleet.name,
         "host": host,
         "root": str(names.ROOT),
         "log_dir": str(names.LOGS),
-        "parts": list(PARTS),
+        "gateway_log": gateway.log(),
+        "parts": list(parts),
         "engine": {"minimum": OLDEST_ENGINE},
         "image": _image(fleet, image_cache),
         "users": _users(fleet, sandboxes),
-        "dirs": [*_host_dirs(), *gateway.dirs(models), *(d for box in sandboxes for d in sandbox.dirs(box))],
-        "files": [
-            _keep_program(),
-            *gateway.files(models, sandboxes),
-            *(f for box in sandboxes for f in sandbox.files(box, fleet.models[box.model])),
-        ],
-        "secrets": gateway.secrets(models),
+        "dirs": _host_dirs(),
+        "files": [_keep_program()],
+        "secrets": [],
         "packages": [
             # Debian 12's engine brings its client along; newer ones have it in a package of its own.
             {"name": "docker-cli", "command": "docker", "part": "docker"},
             {"name": "git", "command": "git", "part": "developers"},
             {"name": "openssh-client", "command": "ssh-agent", "part": "developers"},
             {"name": "ca-certificates", "command": "update-ca-certificates", "part": "developers"},
-            {"name": "nginx", "command": "nginx", "part": "model_gateway"},
         ],
-        "services": gateway.services(models),
-        "sockets": gateway.sockets(models, sandboxes),
-        "sandboxes": [sandbox.entry(fleet, box) for box in sandboxes],
+        "services": [],
+        "others": gateway.TUNNEL,
+        "sockets": [],
+        "filters": [],
+        "clients": sorted({name for box in sandboxes for name in box.egress_sets}),
+        "sandboxes": [],
         "orphans": [],
+        "openshell": None,
     }
+    if gateway.PART in parts:
+        behind = [box for box in sandboxes if gateway.PART in pattern(box.pattern).PARTS]
+        _extend_ways_out(spec, fleet, behind, clients)
+    for name, each in own.items():
+        each.extend(spec, fleet, [box for box in sandboxes if box.pattern == name], clients)
+    return spec
+
+
+def _extend_ways_out(spec: Spec, fleet: Fleet, boxes: Sequence[Sandbox], clients: egress.Clients) -> None:
+    """Add the model gateway and the egress proxy of a host, `boxes` being the sandboxes behind them."""
+    models = [fleet.models[name] for name in sorted({name for box in boxes for name in box.models})]
+    spec["users"] += egress.users(fleet.name)
+    spec["dirs"] += [*gateway.dirs(models), *egress.dirs()]
+    spec["files"] += [*gateway.files(models, boxes), *egress.files(boxes, clients)]
+    spec["secrets"] += gateway.secrets(models)
+    spec["packages"] += [{"name": "nginx", "command": "nginx", "part": gateway.PART}, *egress.packages()]
+    spec["services"] += [*gateway.services(models), *egress.services()]
+    spec["sockets"] += [*gateway.sockets(models, boxes), *egress.sockets(boxes, clients)]
+    spec["filters"] += egress.filters()
 
 
 def secret_sources(fleet: Fleet) -> Mapping[str, SecretSource]:
     """Where the secrets that some sandbox needs come from: "model:NAME", "repo:NAME:token", "repo:NAME:ssh_key"."""
     found: dict[str, SecretSource] = {}
-    for name in dict.fromkeys(box.model for box in fleet.sandboxes):
+    for name in dict.fromkeys(name for box in fleet.sandboxes for name in box.models):
         if key := fleet.models[name].key:
             found[f"model:{name}"] = key
     for repo in (fleet.repos[name] for name in dict.fromkeys(name for box in fleet.sandboxes for name in box.repos)):
@@ -79,7 +106,7 @@ def _host_dirs() -> list[dict[str, Any]]:
         directory(names.ROOT / "clones", "0711"),
         directory(names.ETC, "0755"),
         directory(names.PROGRAMS, "0755", part="docker"),
-        directory(names.LOGS, "0750"),
+        directory(names.LOGS, "0711"),
     ]
 
 

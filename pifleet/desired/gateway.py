@@ -4,6 +4,7 @@ It must not know containers, and it never sees a key's value."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,8 +16,14 @@ from pifleet.render import render
 PART = "model_gateway"
 GATEWAY = "pifleet-gateway"
 SCRIPTED = "pifleet-scripted-model"
-CONFIG = names.ETC / "gateway" / "nginx.conf"
-SCRIPTED_SOCKET = names.ROOT / "scripted" / "model.sock"
+LOG_KEEPER = "pifleet-gateway-log"
+TUNNEL = "pifleet-tunnel-"
+# Below this path every sandbox reaches the scripted model, whatever else it has: to prove pi at no cost.
+SCRIPTED_PATH = "/.pifleet/scripted"
+PYTHON = "/usr/bin/python3"
+# Debian's and Ubuntu's fixed number of www-data, whom nginx's workers run as (base-passwd).
+NGINX_GID = 33
+LOG_BYTES, LOGS_KEPT = 64 << 20, 8
 # The header each API carries its key in (vendors' API references; pi sends the same).
 KEY_HEADER = {
     "anthropic-messages": 'proxy_set_header x-api-key "{}";\n',
@@ -25,31 +32,45 @@ KEY_HEADER = {
 }
 
 
+def log() -> str:
+    """Where the gateway writes one line a request."""
+    return str(names.LOGS / "model_gateway.jsonl")
+
+
+def keys() -> str:
+    """The folder of the files that hold the models' keys, each in the header that carries it."""
+    return str(names.ETC / "gateway" / "keys")
+
+
 def dirs(models: Sequence[Model]) -> list[dict[str, Any]]:
-    """Folders of the gateway; only the scripted model's belongs to the service user, who makes its socket."""
+    """Folders of the gateway; in two of them a service user's program makes its socket."""
 
-    def one(path: object, mode: str, uid: int = 0) -> dict[str, Any]:
-        return {"path": str(path), "mode": mode, "uid": uid, "gid": uid, "part": "developers", "sandbox": ""}
+    def one(path: object, mode: str, uid: int = 0, gid: int = 0) -> dict[str, Any]:
+        return {"path": str(path), "mode": mode, "uid": uid, "gid": gid, "part": "developers", "sandbox": ""}
 
-    found = [one(names.ETC / "gateway", "0755"), one(names.ETC / "gateway" / "keys", "0700")]
-    if any(model.scripted for model in models):
-        found.append(one(SCRIPTED_SOCKET.parent, "0755", names.SERVICE_UID))
+    user, folder = names.SERVICE_UID, names.ETC / "gateway"
+    found = [one(folder, "0755"), one(keys(), "0700"), one(_scripted_socket().parent, "0755", user, user)]
+    if any(model.ca for model in models):
+        found.append(one(folder / "ca", "0755"))
+    if any(model.proxy for model in models):
+        found.append(one(_tunnels(), "0750", user, NGINX_GID))
     return found
 
 
 def files(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
-    """The gateway's programs and its configuration."""
+    """The gateway's programs, its configuration and the authorities that it trusts."""
 
     def one(path: object, text: str, mode: str) -> dict[str, Any]:
         return {"path": str(path), "content": text, "mode": mode, "part": PART, "sandbox": "", "in_place": False}
 
-    found = [
-        one(names.PROGRAMS / "gateway", content.role_file(PART, "gateway"), "0755"),
-        one(CONFIG, nginx_conf(models, sandboxes), "0644"),
+    programs = [(PART, "gateway"), (PART, "scripted_model.py"), ("service", "rotate")]
+    if any(model.proxy for model in models):
+        programs.append((PART, "tunnel"))
+    return [
+        *(one(names.PROGRAMS / name, content.role_file(role, name), "0755") for role, name in programs),
+        one(_conf_file(), nginx_conf(models, sandboxes), "0644"),
+        *(one(_ca_file(model), model.ca, "0644") for model in models if model.ca),
     ]
-    if any(model.scripted for model in models):
-        found.append(one(_scripted_program(), content.role_file(PART, "scripted_model.py"), "0755"))
-    return found
 
 
 def nginx_conf(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> str:
@@ -75,51 +96,101 @@ def secrets(models: Sequence[Model]) -> list[dict[str, Any]]:
 
 
 def services(models: Sequence[Model]) -> list[dict[str, Any]]:
-    """What must run for the gateway to answer, in the order of starting."""
-    found = []
-    if any(model.scripted for model in models):
-        argv = ["/usr/bin/python3", "-I", str(_scripted_program()), "--socket", str(SCRIPTED_SOCKET)]
-        found.append({"name": SCRIPTED, "argv": argv, "user": names.SERVICE_USER, "reload": "", "part": PART})
-    gateway = [str(names.PROGRAMS / "gateway")]
-    return [*found, {"name": GATEWAY, "argv": gateway, "user": "", "reload": "HUP", "part": PART}]
+    """What must run for the gateway to answer, in the order of starting; the gateway is the last.
+
+    `reads` are files that only those processes know which started, or were told, after the last change.
+    """
+
+    def one(name: str, *argv: object, user: str = "", reload: str = "", reads: Sequence[str] = ()) -> dict[str, Any]:
+        words = [str(word) for word in argv]
+        return {"name": name, "argv": words, "user": user, "reload": reload, "reads": list(reads), "part": PART}
+
+    python, programs, user = (PYTHON, "-I"), names.PROGRAMS, names.SERVICE_USER
+    tunnels = [
+        one(TUNNEL + model.name, *python, programs / "tunnel", _tunnel(model), urlsplit(model.proxy).netloc,
+            _with_port(model.base_url), user=user)
+        for model in models if model.proxy
+    ]
+    read = [str(_conf_file()), *(_key_file(model) for model in models if model.key),
+            *(_ca_file(model) for model in models if model.ca)]
+    return [
+        one(SCRIPTED, *python, programs / "scripted_model.py", "--socket", _scripted_socket(), user=user),
+        *tunnels,
+        one(LOG_KEEPER, *python, programs / "rotate", LOG_BYTES, LOGS_KEPT, log(), names.RUN / "nginx.pid"),
+        one(GATEWAY, programs / "gateway", _conf_file(), reload="HUP", reads=read),
+    ]
 
 
 def sockets(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
     """Where each sandbox must get an answer, and the answer that proves the running configuration is this one."""
     answer = config_id(models, sandboxes)
-    return [{"path": str(box.model_socket), "sandbox": box.title, "answer": answer} for box in sandboxes]
+    return [
+        {"path": str(box.model_socket), "sandbox": box.title, "item": "model socket", "part": PART,
+         "ask": "/.pifleet/health", "status": 200, "answer": answer}
+        for box in sandboxes
+    ]
 
 
 def _render_conf(models: Sequence[Model], sandboxes: Sequence[Sandbox], answer: str) -> str:
     return render(
         "model_gateway/templates/nginx.conf.j2",
         config_id=answer,
-        log=str(names.LOGS / "model_gateway.jsonl"),
+        log=log(),
+        scripted_path=SCRIPTED_PATH,
+        run=str(names.RUN),
+        scripted_socket=str(_scripted_socket()),
         models=[_upstream(model) for model in models],
         sandboxes=[
-            {"id": box.id, "title": box.title, "socket": str(box.model_socket), "model": box.model}
+            {"title": box.title, "socket": str(box.model_socket), "models": box.models,
+             "at_once": box.limits.requests_at_once, "per_minute": box.limits.requests_per_minute}
             for box in sandboxes
         ],
     )
 
 
 def _upstream(model: Model) -> dict[str, Any]:
+    """How the template's words for one model follow from it; `at` is where nginx connects to."""
     url = urlsplit(model.base_url)
     return {
         "name": model.name,
         "api": model.wire_api,
-        "upstream_scheme": url.scheme,
-        "upstream_host": url.netloc,
-        "upstream_name": url.hostname or "",
-        "upstream_path": url.path.rstrip("/"),
+        "scheme": url.scheme or "http",
+        "host": url.netloc or "localhost",
+        # nginx asks nameservers only, and these do not know this name.
+        "at": "scripted" if model.scripted else f"tunnel_{model.name}" if model.proxy
+        else url.netloc.replace("localhost", "127.0.0.1") if url.hostname == "localhost" else url.netloc,
+        "tls_name": url.hostname or "",
+        "path": url.path.rstrip("/"),
         "key_file": _key_file(model) if model.key else "",
-        "scripted_socket": str(SCRIPTED_SOCKET) if model.scripted else "",
+        "ca_file": _ca_file(model) if model.ca else "",
+        "tunnel": _tunnel(model) if model.proxy else "",
     }
 
 
+def _with_port(url: str) -> str:
+    netloc = urlsplit(url).netloc
+    return netloc if urlsplit(url).port else f"{netloc}:443"
+
+
+def _conf_file() -> str:
+    return str(names.ETC / "gateway" / "nginx.conf")
+
+
 def _key_file(model: Model) -> str:
-    return str(names.ETC / "gateway" / "keys" / f"{model.name}.conf")
+    return f"{keys()}/{model.name}.conf"
 
 
-def _scripted_program() -> str:
-    return str(names.PROGRAMS / "scripted_model.py")
+def _ca_file(model: Model) -> str:
+    return str(names.ETC / "gateway" / "ca" / f"{model.name}.pem")
+
+
+def _scripted_socket() -> PurePosixPath:
+    return names.ROOT / "scripted" / "model.sock"
+
+
+def _tunnels() -> PurePosixPath:
+    return names.ROOT / "tunnels"
+
+
+def _tunnel(model: Model) -> str:
+    return str(_tunnels() / f"{model.name}.sock")

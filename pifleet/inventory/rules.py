@@ -115,12 +115,14 @@ def name(limit: int) -> Text:
     return Text(r"[a-z][a-z0-9-]*", wanted, limit)
 
 
-_HOST = r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+_NAME = r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])"
+_HOST = rf"{_NAME}(?::[0-9]{{1,5}})?"
 _PATH = r"[A-Za-z0-9._~/%+@:,=-]*"
 _SSH_USER = r"[A-Za-z_][A-Za-z0-9_.-]*"
 
 HTTP_URL = Text(
     rf"https?://{_HOST}(?:/{_PATH})?", "use http(s)://HOST/PATH without a user, a password or a query", 2000)
+PROXY_URL = Text(rf"http://{_NAME}:[0-9]{{1,5}}/?", "use http://HOST:PORT of a proxy that does CONNECT", 300)
 GIT_URL = Text(
     rf"https?://{_HOST}/{_PATH}|ssh://(?:{_SSH_USER}@)?{_HOST}/{_PATH}"
     rf"|{_SSH_USER}@[A-Za-z0-9][A-Za-z0-9.-]*:(?!-)[A-Za-z0-9._~/%+-]+|(?:file://)?/{_PATH}",
@@ -141,6 +143,7 @@ SandboxName = Annotated[str, name(32)]
 ThingName = Annotated[str, name(32)]
 FilePath = Annotated[str, FILE]
 HttpUrl = Annotated[str, HTTP_URL]
+ProxyUrl = Annotated[str, PROXY_URL]
 GitUrl = Annotated[str, GIT_URL]
 GitRef = Annotated[str, GIT_REF]
 VariableName = Annotated[str, Text(r"[A-Za-z_][A-Za-z0-9_]*", "use the name of an environment variable")]
@@ -155,11 +158,20 @@ Glob = Annotated[str, Text(
 Size = Annotated[str, Text(
     r"[0-9]{1,6}[mMgG]", 'use a size such as "2g" or "512m", at least "64m"', 7,
     lambda size: size_in_bytes(size) >= MEMORY_FLOOR)]
+Amount = Annotated[str, Text(r"[0-9]{1,6}[mMgG]", 'use a size such as "8g" or "512m"', 7)]
+Count = Annotated[int, Number(1, 50_000_000, "use a whole number from 1 to 50000000", whole=True)]
+Seconds = Annotated[int, Number(1, 86_400, "use a whole number of seconds from 1 to 86400", whole=True)]
 Cpus = Annotated[float, Number(0.1, 512, "use a number of cores from 0.1 to 512")]
 # The kernel counts threads; pi alone needs some dozens. PID_MAX_LIMIT of 64-bit kernels is 4194304.
 Pids = Annotated[int, Number(64, 4194304, "use a whole number of processes from 64 to 4194304", whole=True)]
+AtOnce = Annotated[int, Number(1, 1000, "use a whole number of requests from 1 to 1000", whole=True)]
+PerMinute = Annotated[int, Number(1, 100_000, "use a whole number of requests from 1 to 100000", whole=True)]
 Version = Annotated[str, Text(
     r"[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9.+-]*", 'use a whole version in quotes, such as "1.2.3"')]
+OpenShellVersion = Annotated[str, Text(
+    r"0\.0\.[0-9]+(?:-[A-Za-z0-9.+-]+)?",
+    'use a version of generation 0.0.x, such as "0.0.111"; this version of pifleet does not drive 0.1.x', 60)]
+Sha256 = Annotated[str, Text(r"[0-9a-f]{64}", "use the file's sha256: 64 hex digits", 64)]
 ImageBase = Annotated[str, Text(
     r"debian|[a-z0-9][A-Za-z0-9._:/-]*@sha256:[0-9a-f]{64}", "use debian, or an image reference with @sha256:DIGEST")]
 Suite = Annotated[str, Text(r"[a-z][a-z0-9-]*", "use the name of a release, such as bookworm", 32)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from pifleet import egress
 from pifleet.inventory import rules
 from pifleet.inventory.rules import refuse
 
@@ -14,7 +15,6 @@ HOST_VARIABLES = (
     "pifleet_gateway_url", "pifleet_kube_context", "pifleet_namespace", "pifleet_openshell_driver",
 )
 SOURCE_WANTED = "keep it outside: {env: NAME}, {file: PATH} or {command: [PROGRAM, ...]}"
-LATER_EGRESS = "this version of pifleet gives a sandbox its model and nothing else; use []"
 LATER_EXTENSIONS = "this version of pifleet installs no extensions; use []"
 
 
@@ -36,6 +36,36 @@ def _nothing_yet(wanted: str) -> BeforeValidator:
 def _a_name(what: str) -> rules.Text:
     """A reference to something by name; whether it exists is for whoever knows all of them."""
     return rules.Text(r"[^\x00-\x1f\x7f]+", f"use the name of {what}", 100)
+
+
+MODEL_NAME = _a_name("a model in pifleet_models")
+
+
+def _one_or_more(value: Any) -> Any:
+    names = value if isinstance(value, list) else [value]
+    if not names or not all(map(MODEL_NAME.allows, names)):
+        raise refuse("use the name of a model in pifleet_models, or a list of names, the one to start with first")
+    return names
+
+
+_NAME_SCHEMA = {"type": "string", "pattern": MODEL_NAME.pattern, "description": MODEL_NAME.wanted}
+ModelNames = Annotated[list[str], BeforeValidator(_one_or_more), WithJsonSchema(
+    {"anyOf": [_NAME_SCHEMA, {"type": "array", "items": _NAME_SCHEMA, "minItems": 1}]})]
+
+
+def _egress_entry(value: Any) -> Any:
+    try:
+        return egress.entry(value)
+    except egress.NotAnEntry as error:
+        raise refuse(str(error)) from None
+
+
+# Read at once, so that what stands in a list is a Destination or the name of a set.
+EgressEntry = Annotated[Any, BeforeValidator(_egress_entry), WithJsonSchema({"anyOf": [
+    {"type": "string", "description": egress.FORMS},
+    {"type": "object", "required": ["to"], "additionalProperties": False,
+     "properties": {"to": {"type": "string"}, "private": {"type": "boolean"}}},
+]})]
 
 
 class Strict(BaseModel):
@@ -77,17 +107,21 @@ class Model(Strict):
     base_url: rules.HttpUrl = ""
     key: SecretSource | None = None
     models: list[rules.ModelId] = []
+    proxy: rules.ProxyUrl = Field(default="", description="an http proxy on the way to the model")
+    ca: rules.FilePath = Field(default="", description="a PEM file with the only authorities trusted for it")
 
 
 class Level(Strict):
     """What can be said for the fleet, a developer or a sandbox; the nearest level wins."""
 
     pattern: Annotated[str, _a_name("a pattern")] = "docker"
-    model: Annotated[str, _a_name("a model in pifleet_models")] = ""
+    model: ModelNames = []
     cpus: rules.Cpus = 2
     memory: rules.Size = "2g"
     pids: rules.Pids = 512
-    egress: Annotated[list[Any], _nothing_yet(LATER_EGRESS)] = []
+    requests_at_once: rules.AtOnce = Field(default=16, description="requests to models at the same time")
+    requests_per_minute: rules.PerMinute = Field(default=300, description="requests to models in a minute")
+    egress: list[EgressEntry] = Field(default=[], description="what it reaches besides its model")
 
 
 class Sandbox(Level):
@@ -107,6 +141,36 @@ class Developer(Sandbox):
     sandboxes: dict[rules.SandboxName, Sandbox] = {}
 
 
+class PullLimits(Strict):
+    """What one pull may bring home at the most."""
+
+    # Names and defaults are those of pifleet/results/limits.py; a test compares them.
+    files: rules.Count = Field(default=500_000, description="files of one repository or tree")
+    file: rules.Amount = Field(default="8g", description="one file")
+    unpacked: rules.Amount = Field(default="32g", description="all files together")
+    wire: rules.Amount = Field(default="16g", description="what is sent, compressed")
+    refs: rules.Count = Field(default=2000, description="branches and tags of a repository")
+    idle: rules.Seconds = Field(default=60, description="seconds without a word from the sandbox")
+    total: rules.Seconds = Field(default=3600, description="seconds of one pull")
+    ignored_files: rules.Count = Field(default=5000, description="ignored files that come along, per repository")
+    ignored_bytes: rules.Amount = Field(default="64m", description="their size together")
+
+
+class Package(Strict):
+    """A file to install: one of file and url, and the sha256 that it must have."""
+
+    sha256: rules.Sha256
+    file: rules.FilePath = Field(default="", description="a file beside the inventory, .deb or .tar.gz")
+    url: rules.HttpUrl = Field(default="", description="where hosts download it, .deb or .tar.gz")
+
+
+class OpenShell(Strict):
+    """What hosts of pifleet_openshell get."""
+
+    version: rules.OpenShellVersion
+    packages: list[Package] = Field(min_length=1, description="that hold command, gateway and supervisor")
+
+
 class Variables(Strict):
     """The variables of a fleet, as they stand under all.vars."""
 
@@ -115,7 +179,7 @@ class Variables(Strict):
     pifleet_models: dict[rules.ThingName, Model] = {}
     pifleet_repos: dict[rules.ThingName, Repo] = {}
     pifleet_developers: dict[rules.DeveloperName, Developer] = Field(description="developers by name, or {}")
-    pifleet_egress_sets: dict[rules.ThingName, list[Any]] = {}
+    pifleet_egress_sets: dict[rules.ThingName, list[EgressEntry]] = {}
     pifleet_pi_version: rules.Version = "0.87.1"
     pifleet_node_version: rules.Version = "24.21.0"
     pifleet_image_base: rules.ImageBase = "debian"
@@ -125,7 +189,9 @@ class Variables(Strict):
     pifleet_image_ca: rules.FilePath = Field(default="", description="a PEM file that the image trusts")
     pifleet_apt_mirror: rules.HttpUrl = ""
     pifleet_npm_registry: rules.HttpUrl = ""
+    pifleet_openshell: OpenShell | None = None
     pifleet_results: rules.FilePath = Field(default="results", description="a folder, relative to the inventory's")
+    pifleet_pull_limits: PullLimits = PullLimits()
     pifleet_known_hosts: rules.FilePath = Field(default="", description="a file with the hosts' ssh keys")
 
 

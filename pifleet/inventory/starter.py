@@ -16,11 +16,11 @@ all:
     # What holds where neither the developer nor the sandbox says otherwise. The nearest word wins; lists never merge.
     pifleet_defaults:
       pattern: docker
-      model: dry
+      model: dry                        # or several, pi starts with the first: [claude, dry]
       cpus: 2
       memory: 2g
       pids: 512
-      egress: []                        # a sandbox reaches its model and nothing else
+      egress: []                        # besides its model: hosts, "host:port", ".domain", pip, npm, apt
 
     # How pi reaches a model. Keys stay outside of sandboxes and of this file: {env: NAME}, {file: PATH} or
     # {command: [PROGRAM, ARGUMENT]}.
@@ -31,6 +31,8 @@ all:
         base_url: https://api.anthropic.com
         key: {env: ANTHROPIC_API_KEY}
         models: [claude-sonnet-4-5]
+        # proxy: "http://proxy.example.com:3128"    # on the way to the model; TLS goes through it end to end
+        # ca: company.pem                           # the only authorities that are trusted for this model
 
     # What sandboxes get as /workspace/NAME. Credentials stay on the host; agents never push.
     pifleet_repos:
@@ -50,4 +52,7 @@ all:
       hosts:
         farm-1: {ansible_host: 192.0.2.11, ansible_user: root}
         # here: {ansible_connection: local}
+    # pifleet_openshell:                # hosts that get an OpenShell gateway, for pattern openshell; what they install
+    #   hosts:                          # is said under vars: pifleet_openshell: {version: "0.0.111", packages: [...]},
+    #     farm-3: {}                    # each package as {url: ..., sha256: ...} or {file: ..., sha256: ...}
 """

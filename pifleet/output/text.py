@@ -29,14 +29,14 @@ class Mark:
 
 
 _STYLES = {
-    "✓": ("green", ("ok", "ready", "running", "pass", "complete", "new")),
+    "✓": ("green", ("ok", "ready", "running", "pass", "complete", "new", "allowed")),
     "+": ("green", ("create", "created")),
     "~": ("yellow", ("change", "changed", "replace", "starting", "partial", "warn", "drift")),
     "-": ("red", ("remove", "removed", "stop", "stopped", "missing")),
     "✗": ("red", ("failed", "fail", "error", "refused")),
     "!": ("red", ("unreachable", "unknown")),
     "»": ("dim", ("skipped", "skip")),
-    "=": ("dim", ("unchanged",)),
+    "=": ("dim", ("unchanged", "note")),
 }
 _MARKS = {word: Mark(word, symbol, style) for symbol, (style, words) in _STYLES.items() for word in words}
 _ASCII = {"✓": "+", "✗": "x", "»": ">"}

@@ -78,12 +78,13 @@ class Chosen:
                        (Mistake("REPO", show(typed), nearest(typed, [shown(part.place) for part in repos])),))
 
 
-def choose(results: Path, sandbox_id: str, title: str, number: int | None = None) -> Chosen:
-    """Generation `number` of a sandbox, or its newest, from the store alone.
+def choose(results: Path, sandbox_id: str, title: str, number: int | None = None, *,
+           limits: Limits | None = None) -> Chosen:
+    """Generation `number` of a sandbox, or its newest, from the store alone, read under the limits of its pull.
 
     Raises BadInput where there is none of that number, PifleetError when the store is damaged.
     """
-    store = Store(results, sandbox_id, Limits())
+    store = Store(results, sandbox_id, limits or Limits())
     with explained(store, title):
         there = store.generations()
         require(title, there, number)

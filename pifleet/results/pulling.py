@@ -10,23 +10,25 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pifleet.errors import PifleetError, Trouble
 from pifleet.results import receipt
 from pifleet.results.incoming.program import ARGV
-from pifleet.results.incoming.reception import Progress, Reception, verified
 from pifleet.results.incoming.transfer import Transfer, capture
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.lock import held
 from pifleet.results.outcome import Generation, Item, Pull, Result
 from pifleet.results.plain.folder import Folder
-from pifleet.results.plain.plan import Plan
+from pifleet.results.plain.update import Update
 from pifleet.results.store.contents import Contents
 from pifleet.results.store.generations import Store
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.units import Unit, state_of
 from pifleet.stream import Stream
+
+if TYPE_CHECKING:
+    from pifleet.results.incoming.reception import Progress
 
 # Ignored folders that a command of the project makes again; everything else that is ignored is work.
 WAIVED_FOLDERS = ("node_modules", "__pycache__", ".venv", ".tox", ".nox", ".pytest_cache", ".mypy_cache",
@@ -51,54 +53,62 @@ class _Course:
 
     def run(self, stream: Stream, settings: Mapping[str, Any], progress: Progress | None) -> Pull:
         """Raises Refusal; then nothing has changed."""
-        quarantine = self.store.open(self.folder.repos)
-        generations = self.store.generations()
+        quarantine, generations = self.store.open(self.folder.repos)
         last = max(generations, default=0)
         told, stored = self.store.receipt(generations[last]) if last else (receipt.NONE, b"")
         old = receipt.units_of(told)
-        arrived = self._receive(stream, settings, quarantine, old, progress)
-        units = list(arrived.units.values())
+        transfer = Transfer(stream, self.folder.limits)
+        units = self._receive(transfer, settings, quarantine, old, progress)
         gone, missing = receipt.absent(self.folder.repos, units, told)
         if last and state_of(units) == state_of(old) and (gone, missing) == (told["gone"], told["missing"]):
+            transfer.last_words()
             return self._pull("unchanged", last, told, *self._renew(last, units, stored))
         number = max(last, self.folder.number()) + 1
-        told, shown = self._land(number, generations.get(last, ""), quarantine, units, gone, missing)
+        told, shown = self._land(number, generations.get(last, ""), transfer, quarantine, units, gone, missing)
         self.store.lend(units, self.folder.repos)
         return self._pull("new" if told["complete"] else "partial", number, told, *shown)
 
-    def _receive(self, stream: Stream, settings: Mapping[str, Any], quarantine: HomeGit, old: list[Unit],
-                 progress: Progress | None) -> Reception:
-        transfer = Transfer(stream, self.folder.limits)
-
-        def answer(known: bool) -> None:
-            transfer.reply([] if known else self.store.have(old), self.store.held())
+    def _receive(self, transfer: Transfer, settings: Mapping[str, Any], quarantine: HomeGit, old: list[Unit],
+                 progress: Progress | None) -> list[Unit]:
+        def answer(remembered: bool) -> None:
+            transfer.reply([] if remembered else self.store.have(old), self.store.held())
 
         state = state_of(old)
-        reception = Reception(quarantine, self.folder.limits, {unit.key: unit for unit in old}, state, answer, progress)
+        transfer.ask(capture(settings), state)
+        # What is heavy to import, while the far end begins.
+        from pifleet.results.incoming import landing, reception  # noqa: F401
+
+        known = {unit.key: unit for unit in old}
+        arrived = reception.Reception(quarantine, self.folder.limits, known, state, answer, progress)
         try:
-            transfer.ask(capture(settings), state)
+            transfer.provide()
             for kind, payload in transfer.frames():
-                reception.take(kind, payload, transfer.received)
-            reception.close()
+                arrived.take(kind, payload, transfer.received)
+            arrived.close()
         finally:
             self.received = transfer.received
-            reception.abort()
-        return reception
+            arrived.abort()
+        return list(arrived.units.values())
 
-    def _land(self, number: int, previous: str, quarantine: HomeGit, units: list[Unit], gone: list[str],
-              missing: list[str]) -> tuple[dict[str, Any], _Shown]:
+    def _land(self, number: int, previous: str, transfer: Transfer, quarantine: HomeGit, units: list[Unit],
+              gone: list[str], missing: list[str]) -> tuple[dict[str, Any], _Shown]:
         """Everything is decided first; the store's transaction makes it so, and then the plain folder follows."""
+        from pifleet.results.incoming import landing
+
         with Contents(quarantine, self.folder.limits) as contents:
-            verified(quarantine, self.store.git, units, contents)
-            plan = self.folder.plan(units, contents)
-            self.folder.weigh(plan, contents, self.store.git, self.received)
+            sizes = landing.look(self.store, units, contents)
+            with landing.connected(quarantine, units):
+                update = self.folder.plan(units, contents)
+                self.folder.weigh(update, contents, self.store.git, self.received)
+        transfer.last_words()  # only now: the far end keeps its own memory meanwhile
         places = {unit.path: self.folder.place(unit) for unit in units}
         told = receipt.make(self.sandbox, self.sandbox_id, number, units, gone=gone, missing=missing,
-                            kept=plan.kept, places=places, received=self.received)
+                            kept=update.kept, places=places, received=self.received)
         data = receipt.stored(told)
         self.store.keep()
         self.store.commit(number, previous, units, data, f"pifleet generation {number} of {self.sandbox}")
-        return told, self._show(number, data, lambda _: plan)
+        landing.remember(self.store, sizes)
+        return told, self._show(number, data, lambda _: update)
 
     def _renew(self, number: int, units: list[Unit], stored: bytes) -> _Shown:
         """Let the plain folder catch up with a stored generation (after a crash, or somebody's tidying)."""
@@ -106,7 +116,7 @@ class _Course:
             return (), None
         return self._show(number, stored, lambda contents: self.folder.plan(units, contents))
 
-    def _show(self, number: int, stored: bytes, plan: Callable[[Contents], Plan]) -> _Shown:
+    def _show(self, number: int, stored: bytes, plan: Callable[[Contents], Update]) -> _Shown:
         """Whatever goes wrong with plain files is no failure of the pull: the generation is there."""
         try:
             with Contents(self.store.git, self.folder.limits) as contents:

@@ -11,6 +11,8 @@ from typing import Any
 from pifleet.results.capture import framing
 
 TREES = ("workspace", "sessions")
+# What generations of earlier versions do not tell; they stay readable for good.
+SINCE = {"upstream": ()}
 COMMITS = ("snapshot", "index", "ignored", "artifacts", "blocks", "operation", "tips")
 
 
@@ -60,7 +62,7 @@ class Unit:
     def from_json(cls, stored: Mapping[str, Any]) -> Unit:
         notes = [(os.fsencode(note["path"]), note["reason"], note["bytes"]) for note in stored["notes"]]
         own = ("kind", "path", "state", "refs", "notes")
-        facts = {name: value for name, value in stored.items() if name not in own}
+        facts = {**SINCE, **{name: value for name, value in stored.items() if name not in own}}
         return cls(stored["kind"], os.fsencode(stored["path"]), stored["state"], facts, dict(stored["refs"]), notes)
 
 

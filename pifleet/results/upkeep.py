@@ -14,10 +14,11 @@ from pifleet.results.store.prune import Dated, Rule, dated, let_go, spared
 from pifleet.results.store.verify import Proof, proof
 
 
-def verify(results: Path, sandbox_id: str, title: str, number: int | None = None) -> Proof:
+def verify(results: Path, sandbox_id: str, title: str, number: int | None = None, *,
+           limits: Limits | None = None) -> Proof:
     """Read everything that generation `number`, or every one, reaches. Raises BadInput where there is none of it,
     PifleetError where not even the refs of the store can be read."""
-    store = Store(results, sandbox_id, Limits())
+    store = Store(results, sandbox_id, limits or Limits())
     with explained(store, title):
         there = store.generations()
         if number is not None:

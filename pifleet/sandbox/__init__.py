@@ -3,24 +3,43 @@ It must not know how a pattern does it, and makes, changes or removes no sandbox
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Protocol, Self
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
 
-from pifleet.fleet import DOCKER, Host, Sandbox
+from pifleet.fleet import DOCKER, OPENSHELL, Host, Sandbox
 from pifleet.stream import Stream
 
 WORKSPACE = "/workspace"
-_DRIVERS = {DOCKER: ("pifleet.sandbox.docker", "DockerDriver")}
+HOME = "/home/pi"
+SESSIONS = f"{HOME}/.pi/agent/sessions"
+_DRIVERS = {
+    DOCKER: ("pifleet.sandbox.docker", "DockerDriver"),
+    OPENSHELL: ("pifleet.sandbox.openshell", "OpenShellDriver"),
+}
 
 
 class Driver(Protocol):
     """Operates the sandboxes of one pattern on one host; connects at first use, a context manager that closes."""
 
+    # Whether a sandbox that is replaced where it is holds its work again by itself.
+    keeps_work: ClassVar[bool]
+
     def __init__(self, host: Host) -> None: ...
+
+    @staticmethod
+    def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
+        """State, in the words of `state`, and image of a sandbox that a look at its host found."""
 
     def stream(self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE) -> Stream:
         """Start a program inside as the sandbox's user. Raises HostFailed; what goes wrong inside is its exit code."""
+
+    def claimed(self, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:
+        """The same for `what` moves the sandbox's work to or from `store`; nobody else does or ends it meanwhile.
+
+        The stream's `read` raises SandboxFailed when somebody else is at it: who, and since when.
+        """
 
     def terminal_argv(
         self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, *, tty: bool = True
@@ -39,8 +58,20 @@ class Driver(Protocol):
     def start(self, sandbox: Sandbox) -> None:
         """Start it; nothing happens to one that runs. Raises SandboxFailed, HostFailed."""
 
+    def open_again(self, sandbox: Sandbox) -> None:
+        """Have `stream` reach what is in it, started for that, or in a closed copy where it will never start again.
+
+        Raises SandboxFailed, HostFailed. A copy is gone when the driver closes.
+        """
+
     def stop(self, sandbox: Sandbox) -> None:
         """End everything inside, in order; nothing happens to one that is stopped. Raises SandboxFailed, HostFailed."""
+
+    def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
+        """What only its host can say: `keys` of the host found in it, and `bases`, the commit of each repository.
+
+        Raises HostFailed.
+        """
 
     def close(self) -> None: ...
 

@@ -4,12 +4,16 @@ It must not make or change a container, and never hands a shell anything that is
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
 
+from pifleet import observe
 from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
+from pifleet.desired import gateway
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Host, Sandbox
+from pifleet.lock import claimed
 from pifleet.sandbox import WORKSPACE
 from pifleet.stream import Stream
 
@@ -23,12 +27,22 @@ STATES = {"running": "running", "restarting": "starting", "created": "stopped", 
 class DockerDriver:
     """A Driver for containers; see pifleet.sandbox.Driver."""
 
+    keeps_work = True  # its workspace is a folder of the host
+
     def __init__(self, host: Host) -> None:
         self._host = host
         self._link: Link | None = None
 
+    @staticmethod
+    def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
+        return STATES.get(str(found["state"]), "unknown"), found["spec"]["image"]
+
     def stream(self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE) -> Stream:
         return self._connected().stream(exec_argv(sandbox, argv, workdir, ["--interactive"]))
+
+    def claimed(self, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:
+        inside = exec_argv(sandbox, argv, WORKSPACE, ["--interactive"])
+        return claimed(self._connected(), sandbox, inside, what, store)
 
     def terminal_argv(
         self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, *, tty: bool = True
@@ -58,8 +72,16 @@ class DockerDriver:
     def start(self, sandbox: Sandbox) -> None:
         self._change(sandbox, "start")
 
+    def open_again(self, sandbox: Sandbox) -> None:
+        self.start(sandbox)
+
     def stop(self, sandbox: Sandbox) -> None:
         self._change(sandbox, "stop", "--time", str(SECONDS_TO_END))
+
+    def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
+        request = {"keys": gateway.keys(), "container": sandbox.container, "root": str(sandbox.root)}
+        said = observe.ask(self._host, "outside", request, self._connected())
+        return said if isinstance(said, dict) else {}
 
     def close(self) -> None:
         if self._link:

@@ -1,4 +1,4 @@
-"""Owns what only the inside of a sandbox can say of itself: unsaved work, disk used, when its agent was last active.
+"""Owns what only the inside of a sandbox can say of itself: unsaved work, disk used.
 It is sent over an exec and runs alone, on Python 3.9 and the standard library, for every pattern; it changes nothing.
 
 One request, a line of JSON, arrives on standard input; the answer is a line of JSON. Times are ages in seconds.
@@ -7,7 +7,6 @@ One request, a line of JSON, arrives on standard input; the answer is a line of 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -21,12 +20,11 @@ Json = dict[str, Any]
 
 
 def main(request: Json) -> Json:
-    """The answer: repos by name, disk in bytes (null: not counted in time), the age of the newest session."""
+    """The answer: repos by name, disk in bytes (null: not counted in time)."""
     workspace = Path(request["workspace"])
     return {
         "repos": {name: repository(workspace / name) for name in request["repos"]},
         "disk": disk([request["workspace"], request["home"]]),
-        "active": newest(Path(request["sessions"])),
     }
 
 
@@ -63,12 +61,6 @@ def age(path: Path) -> float:
             if path == path.parent:
                 return 0.0
             path = path.parent
-
-
-def newest(folder: Path) -> float | None:
-    """The age of the newest file below, or null where there is none."""
-    times = [os.lstat(Path(top, name)).st_mtime for top, _, names in os.walk(folder) for name in names]
-    return time.time() - max(times) if times else None
 
 
 def disk(paths: list[str]) -> int | None:

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import paths, services
+from ansible_collections.pifleet.fleet.plugins.module_utils import keep, paths, processes, services
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 DOCUMENTATION = """
@@ -83,7 +83,7 @@ def start():
         if done.returncode:
             raise EngineTrouble("Docker does not start: %s; see journalctl -u docker" % done.stderr.strip())
     else:
-        way = services.Keep()
+        way = keep.Keep()
         way.define(SERVICE)
         way.start(SERVICE)
     wait_for(info, SECONDS_TO_START, "Docker was started and does not answer after %d s" % SECONDS_TO_START)
@@ -130,7 +130,7 @@ def main():
         module.exit_json(changed=False, answers=answers, missing=not answers and not shutil.which("dockerd"))
     try:
         done = converge(module.params["minimum"], module.check_mode)
-    except (EngineTrouble, services.ServiceError, paths.PathError, OSError, ValueError) as error:
+    except (EngineTrouble, processes.ServiceError, paths.PathError, OSError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(done), done=done)
 

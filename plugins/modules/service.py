@@ -7,14 +7,14 @@ import socket
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import services
+from ansible_collections.pifleet.fleet.plugins.module_utils import processes, services
 
 DOCUMENTATION = """
 module: service
 short_description: Keeps processes running, with systemd and without
 description:
   - Defines, enables and starts each service, and restarts it when its definition changed.
-  - A service with O(answers) must answer C(GET /.pifleet/health) on each socket as told, else it is restarted.
+  - Services with O(answers) must answer on each socket as told, else they are restarted, the last one first.
 options:
   services:
     description: Entries with O(services[].name), O(services[].argv), O(services[].user) and O(services[].reload), the
@@ -27,11 +27,15 @@ options:
     type: bool
     default: false
   answers:
-    description: Entries with O(answers[].path), a unix socket, and the O(answers[].answer) expected from the last of
-      O(services).
+    description: Entries with O(answers[].path), a unix socket, what to GET there (O(answers[].ask)) and the
+      O(answers[].answer) expected from the last of O(services).
     type: list
     elements: dict
     default: []
+  others:
+    description: The prefix of names of which only those in O(services) may be; the rest is stopped and forgotten.
+    type: str
+    default: ""
   absent:
     description: Entries as in O(services) that are stopped and forgotten.
     type: list
@@ -39,9 +43,8 @@ options:
     default: []
 """
 
-HEALTH = "/.pifleet/health"
 SECONDS_TO_ANSWER = 10
-AS_WANTED = {"running": True, "enabled": True, "defined": True}
+AS_WANTED = {"running": True, "enabled": True, "defined": True, "current": True}
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -51,26 +54,33 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.host)
 
 
-def answer(path):
-    """What a socket answers to the question for its health; the reason in words where it does not."""
+def answer(path, ask):
+    """What a socket answers when it is asked for `ask`, its health; the reason in words where it does not."""
     connection = UnixConnection(path, timeout=2)
     try:
-        connection.request("GET", HEALTH, headers={"Host": "pifleet"})
-        return connection.getresponse().read(256).decode("utf-8", "replace")
+        connection.request("GET", ask, headers={"Host": "pifleet"})
+        return connection.getresponse().read(256).decode("utf-8", "replace").strip()
     except (OSError, http.client.HTTPException) as error:
         return "%s: %s" % (type(error).__name__, error)
     finally:
         connection.close()
 
 
-def wrong(answers, patience=0.0):
-    """The first socket that does not answer as it should, as a sentence; empty when all do, within `patience` s."""
+def wrong(service, answers, patience=0.0):
+    """What of a service is not as it should be within `patience` s, as a sentence; empty when nothing is.
+
+    It may go on with files that it read before, or be silent on a socket.
+    """
     end = time.monotonic() + patience
+    while not services.observe(service)["current"]:
+        if time.monotonic() >= end:
+            return "it goes on with what stood in its files before"
+        time.sleep(0.1)
     for entry in answers:
-        said = answer(entry["path"])
+        said = answer(entry["path"], entry["ask"])
         while said != entry["answer"] and time.monotonic() < end:
             time.sleep(0.1)
-            said = answer(entry["path"])
+            said = answer(entry["path"], entry["ask"])
         if said != entry["answer"]:
             return "%s answered %r instead of %r" % (entry["path"], said, entry["answer"])
     return ""
@@ -87,12 +97,12 @@ class Run:
 
     def keep(self, service):
         """Bring one service to run as defined."""
-        seen = self.way.observe(service)
+        seen = services.observe(service)
         if not seen["defined"]:
             self.act("define", service)
-        if seen != AS_WANTED:
+        if seen != {**AS_WANTED, "current": seen["current"]}:
             self.act("start", service)
-        elif self.reload and service["reload"]:
+        elif (self.reload or not seen["current"]) and service["reload"]:
             self.act("reload", service)
         elif self.reload:
             self.restart(service)
@@ -101,20 +111,25 @@ class Run:
         self.act("stop", service)
         self.act("start", service)
 
-    def prove(self, service, answers):
-        """Restart a service that does not answer; raises ServiceError when it still does not."""
-        if not wrong(answers, SECONDS_TO_ANSWER if self.done and not self.check else 0):
-            return
-        self.restart(service)
-        trouble = "" if self.check else wrong(answers, SECONDS_TO_ANSWER)
+    def prove(self, definitions, answers):
+        """Restart the last service if it does not answer, then all; raises ServiceError when it still does not."""
+        last = definitions[-1]
+        trouble = wrong(last, answers, SECONDS_TO_ANSWER if self.done and not self.check else 0)
+        for suspects in (definitions[-1:], definitions):
+            if not trouble:
+                return
+            for service in suspects:
+                self.restart(service)
+            trouble = "" if self.check else wrong(last, answers, SECONDS_TO_ANSWER)
         if trouble:
-            raise services.ServiceError("%s runs, but %s" % (service["name"], trouble))
+            raise processes.ServiceError("%s runs, but %s" % (last["name"], trouble))
 
 
 def main():
     entries = {"type": "list", "elements": "dict", "default": []}
     module = AnsibleModule(
-        {"services": entries, "answers": entries, "absent": entries, "reload": {"type": "bool", "default": False}},
+        {"services": entries, "answers": entries, "absent": entries, "others": {"default": ""},
+         "reload": {"type": "bool", "default": False}},
         supports_check_mode=True,
     )
     asked = module.params
@@ -123,11 +138,12 @@ def main():
         for service in asked["services"]:
             run.keep(service)
         if asked["answers"]:
-            run.prove(asked["services"][-1], asked["answers"])
-        for service in asked["absent"]:
+            run.prove(asked["services"], asked["answers"])
+        others = services.others(asked["others"], [service["name"] for service in asked["services"]])
+        for service in asked["absent"] + [{"name": name} for name in others]:
             if run.way.known(service):
                 run.act("remove", service)
-    except (services.ServiceError, OSError) as error:
+    except (processes.ServiceError, OSError) as error:
         module.fail_json(msg=str(error), done=run.done)
     module.exit_json(changed=bool(run.done), done=run.done)
 

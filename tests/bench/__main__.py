@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ def _asked() -> argparse.Namespace:
     plan = what.add_parser("plan", help="plan of an unchanged fleet against ansible-inventory and `ssh HOST true` each")
     plan.add_argument("-i", dest="inventories", action="append", required=True)
     what.add_parser("results", help="pull against rsync, git fetch and tar | zstd, quiet and with 50 ms")
+    what.add_parser("gateway", help="first byte through the model gateway against a direct connection; many streams")
     store = what.add_parser("store", help="how the store grows, and restoring one file from it")
     store.add_argument("--pulls", type=int, default=1000, help="of the growing log (%(default)s)")
     for part in what.choices.values():
@@ -37,6 +39,10 @@ def _cases(asked: argparse.Namespace, folder: Path) -> dict[str, Case]:
         return {"commands": commands.commands}
     if asked.what == "plan":
         return {"plan": lambda: commands.plan(asked.inventories)}
+    if asked.what == "gateway":
+        from tests.bench import gateway
+
+        return {"first-byte": gateway.first_byte, "streams": gateway.streams}
     if asked.what == "store":
         from tests.bench import store
 
@@ -49,6 +55,7 @@ def _cases(asked: argparse.Namespace, folder: Path) -> dict[str, Case]:
 def main() -> int:
     asked = _asked()
     os.chdir(place.ROOT)
+    compileall.compile_dir("pifleet", quiet=1)  # as an installation does
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made goes
     with place.scratch(_DISK.get(asked.what, 0)) as folder:
         cases = _cases(asked, folder)

@@ -10,11 +10,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pifleet.results import Limits, Pull, pull
-from pifleet.results.plain.folder import Folder
+from pifleet.results.plain.folder import RECEIPT
+from pifleet.results.plain.index import Changes
+from pifleet.results.plain.writer import Writer
 from pifleet.stream import LocalStream, Stream
 from tests.bench.place import Failed
 
@@ -50,9 +53,14 @@ def attempt(told: dict[str, Any], open_stream: Callable[[Sequence[str]], Stream]
 
 
 def leave_out_plain_files() -> None:
-    """For this process: the other tools write one copy, and ours is the store."""
-    Folder.bring = lambda *_: []  # type: ignore[method-assign]
-    Folder.holds = lambda *_: True  # type: ignore[method-assign]
+    """For this process: the other tools write one copy, and ours is the store. Only the receipt lies in the folder."""
+    apply = Writer.apply
+
+    def receipt_only(self: Writer, changes: Changes) -> None:
+        wanted = [file for file in changes.wanted if file.path == RECEIPT.encode()]
+        apply(self, replace(changes, wanted=wanted, gone=[]))
+
+    Writer.apply = receipt_only  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

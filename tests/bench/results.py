@@ -84,7 +84,7 @@ class Bench:
         yield worst(f"unchanged {what}: bytes both ways", "B", [turn[0].bytes for turn in turns], 1000)
 
     def changed_repo(self) -> Iterator[Row]:
-        """20 changed files in a repository of 100,000."""
+        """20 changed files in a repository of 100,000, without and with the plain folder."""
         box = self._big_repository
         source = box.workspace / "app"
         ours, copy, bare = Ours(box, self._home("ours"), ["app"]), self._home("rsync"), self._home("git")
@@ -103,6 +103,16 @@ class Bench:
             yield ratio(f"20 changed, repo 100k: rsync, {link.name}", "s", seconds(turns, 2), None)
         yield ratio("20 changed, repo 100k: git, bytes", "B", sizes(turns), None)
         yield ratio("20 changed, repo 100k: rsync, bytes", "B", sizes(turns, 2), 0.1)
+        plain = Ours(box, self._home("plain"), ["app"], plain=True)
+
+        def with_files(link: Link) -> tuple[Run, ...]:
+            workloads.change_lines(source, 20, FILES, next(self._seeds))
+            return plain.pull(link), fetch.fetch(link, snapshot=True)
+
+        plain.forget()
+        with_files(self._links[0])
+        turns = in_turn(RUNS, self._links[0], with_files)
+        yield ratio("20 changed and plain, repo 100k: git, quiet", "s", seconds(turns), None)
 
     def known_upstream(self) -> Iterator[Row]:
         """First pull of a repository whose upstream home has: 4,400 files, 100 MB of history, an agent's commits."""

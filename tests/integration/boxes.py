@@ -14,9 +14,9 @@ from typing import Any
 
 from pifleet import content
 from pifleet import fleet as names
-from pifleet.desired import sandbox as desired
 from pifleet.fleet import Connection, Fleet, Host, Limits, Model, Repo, Sandbox
 from pifleet.look import image_cache
+from pifleet.patterns.docker import desired
 
 LOCAL = Host("here", ("pifleet_docker",), Connection(local=True))
 MODEL = Model("dry", "scripted")
@@ -52,6 +52,7 @@ class Box:
                            {"dry": MODEL})
         self.wanted = {**desired.container(self.fleet, self.sandbox), "image": name}
         self.wanted["env"] = {**self.wanted["env"]}
+        self.model: subprocess.Popen[bytes] | None = None
 
     def make(self) -> None:
         for folder in desired.dirs(self.sandbox):
@@ -59,16 +60,23 @@ class Box:
             path.mkdir(parents=True)
             path.chmod(int(folder["mode"], 8))
             os.chown(path, folder["uid"], folder["gid"])
-        for file in desired.files(self.sandbox, MODEL):
+        for file in desired.files(self.sandbox, self.models(), {}):
             Path(file["path"]).write_text(file["content"], encoding="utf-8")
+        self.listen()
+        self.create(self.wanted)
+        subprocess.run(["docker", "start", self.sandbox.container], check=True, stdout=subprocess.DEVNULL)
+
+    def models(self) -> list[Model]:
+        return [self.fleet.models[name] for name in self.sandbox.models]
+
+    def listen(self) -> None:
+        """Have a model on the sandbox's socket."""
         self.model = subprocess.Popen(
             [sys.executable, str(content.root() / "roles/model_gateway/files/scripted_model.py"),
              "--socket", str(self.sandbox.model_socket)], stdout=subprocess.DEVNULL)
         while not self.sandbox.model_socket.exists():  # type: ignore[attr-defined]
             time.sleep(0.05)
         os.chmod(self.sandbox.model_socket, 0o666)
-        self.create(self.wanted)
-        subprocess.run(["docker", "start", self.sandbox.container], check=True, stdout=subprocess.DEVNULL)
 
     def create(self, wanted: dict[str, Any]) -> None:
         """What the role's module does: one create request with our own body."""
@@ -82,14 +90,15 @@ class Box:
 
     def remove(self) -> None:
         subprocess.run(["docker", "rm", "-f", self.sandbox.container], capture_output=True, check=False)
-        self.model.kill()
-        self.model.wait()
+        if self.model:
+            self.model.kill()
+            self.model.wait()
 
     def spec(self) -> dict[str, Any]:
         """The part of a host's spec that concerns this sandbox."""
-        empty = {key: [] for key in ("users", "secrets", "packages", "services", "sockets")}
+        empty = {key: [] for key in ("users", "secrets", "packages", "services", "sockets", "filters", "clients")}
         return {"fleet": self.fleet.name, "host": "here", "root": str(names.ROOT), "image": {"name": self.image},
-                **empty, "dirs": desired.dirs(self.sandbox), "files": desired.files(self.sandbox, MODEL),
+                **empty, "dirs": desired.dirs(self.sandbox), "files": desired.files(self.sandbox, self.models(), {}),
                 "sandboxes": [{**desired.entry(self.fleet, self.sandbox), "container": self.wanted}]}
 
 

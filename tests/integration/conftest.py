@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hunt import Watch
-from tests.integration.farm import Done, Farm
+from tests.hunting import Watch
+from tests.integration.farm import Done, Farm, small_farm
 from tests.lab.farm import HOSTS, Lab
 from tests.lab.fixtures import started
 
@@ -22,10 +23,16 @@ class Poison:
     model_key: str
     git_token: str
     sudo_password: str
+    environment: str
 
     @property
     def words(self) -> tuple[str, ...]:
         return (self.model_key, self.git_token, self.sudo_password)
+
+    @property
+    def everything(self) -> tuple[str, ...]:
+        """With the word in the operator's environment, which pifleet's own processes may hold and nothing else."""
+        return (*self.words, self.environment)
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,11 @@ class FirstRun:
 def bare_lab() -> Iterator[tuple[Lab, str]]:
     """Two bare hosts whose sudo asks for a password, one with a disk of its own. Gone afterwards: they hold poison."""
     password = f"poison-{uuid.uuid4().hex}"
-    lab = Lab("job")
+    name = os.environ.get("PIFLEET_LAB", "job")
+    lab = Lab(name)
     lab.down()
-    started("job", HOSTS[0], sudo_password=password)
-    yield started("job", HOSTS[1], data="4G", sudo_password=password), password
+    started(name, HOSTS[0], sudo_password=password)
+    yield started(name, HOSTS[1], data="4G", sudo_password=password), password
     lab.down()
 
 
@@ -52,7 +60,7 @@ def poison(bare_lab: tuple[Lab, str]) -> Poison:
     lab, password = bare_lab
     key = f"poison-{uuid.uuid4().hex}"
     lab.model.require(key)
-    return Poison(key, lab.git.token_file.read_text().strip(), password)
+    return Poison(key, lab.git.token_file.read_text().strip(), password, f"poison-{uuid.uuid4().hex}")
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +90,7 @@ def farm(bare_lab: tuple[Lab, str], poison: Poison, tmp_path_factory: pytest.Tem
 @pytest.fixture(scope="session")
 def first_run(farm: Farm, poison: Poison) -> FirstRun:
     with Watch(poison.words) as watch:
-        done = farm.provision()
+        done = farm.pifleet("provision", "--yes", "-o", "json", OPERATORS_OWN=poison.environment)
     return FirstRun(done, watch)
 
 
@@ -96,3 +104,11 @@ def provisioned(farm: Farm, first_run: FirstRun) -> Farm:
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    """One bare host with a disk of its own, and one sandbox `ana/main` that is not yet made. Gone afterwards."""
+    lab = started("small", HOSTS[0], data="3G")
+    yield small_farm(lab, tmp_path_factory.mktemp("small"), ana={"repos": ["api"]})
+    lab.down()

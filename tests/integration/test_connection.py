@@ -17,7 +17,7 @@ from pifleet.errors import HostFailed
 from pifleet.stream import StreamTimeout
 from tests.integration.sshd import SSHD, Sshd, free_port, keygen
 
-pytestmark = pytest.mark.skipif(SSHD is None, reason="openssh-server is not installed")
+pytestmark = pytest.mark.skipif(SSHD is None, reason="openssh-server is not installed: apt-get install openssh-server")
 
 
 @pytest.fixture

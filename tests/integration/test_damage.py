@@ -65,6 +65,12 @@ DAMAGES = [
         sh(f"sed -i 's/return 200 \"/&x/' {CONF}; systemctl kill -s HUP pifleet-gateway"), CONF,
     ),
     Damage("gateway's key replaced", sh(f"echo 'proxy_set_header x-api-key \"other\";' > {KEY}"), "keys/lab.conf"),
+    Damage("gateway not told of its key", sh(f"cp -p {KEY} /tmp/k; cp -p /tmp/k {KEY}; rm /tmp/k"), "-gateway"),
+    Damage(
+        "gateway told of a broken file",
+        sh(f"echo broken >> {CONF}; systemctl kill --kill-who=main -s HUP pifleet-gateway; sleep 1"), CONF,
+    ),
+    Damage("every socket removed", sh(f"rm {ROOT}/*/net/model.sock"), "model socket"),
     Damage("socket replaced", sh(f'cd {ROOT}/bo-main/net; rm model.sock; python3 -c "{BIND}"'), "model socket"),
     Damage("engine stopped", sh("systemctl stop docker.socket docker.service"), "engine"),
     Damage("workspace owner changed", sh(f"chown root:root {WORKSPACE}"), WORKSPACE),

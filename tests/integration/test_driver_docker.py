@@ -19,7 +19,7 @@ from pifleet.stream import Stream
 from tests.integration import boxes
 from tests.integration.sshd import SSHD, Sshd
 
-pytestmark = pytest.mark.skipif(not boxes.image()[0], reason="no sandbox image (io.pifleet.image) on this engine")
+pytestmark = pytest.mark.skipif(not boxes.image()[0], reason="no sandbox image on this engine: scripts/demo makes one")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def driver(request, box, tmp_path_factory):
             yield made
         return
     if SSHD is None:
-        pytest.skip("openssh-server is not installed")
+        pytest.skip("openssh-server is not installed: apt-get install openssh-server")
     server = Sshd(tmp_path_factory.mktemp("sshd"))
     with driver_for("docker")(server.host) as made:
         yield made

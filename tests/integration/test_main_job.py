@@ -6,11 +6,12 @@ import os
 import stat
 import subprocess
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tests.hunt import Watch, in_engine, in_files, in_processes
+from tests.hunting import Ground, hunt
 from tests.integration.accounting import Accounting
 from tests.integration.conftest import FirstRun, Poison
 from tests.integration.farm import BIN, ROOT, Farm
@@ -106,6 +107,34 @@ class TestInside:
         assert poison.model_key in str(provisioned.lab.model.requests()[-1]["auth"])
 
 
+class TestProof:
+    def test_verify_proves_every_sandbox_from_inside_and_from_its_host(self, provisioned: Farm) -> None:
+        done = provisioned.pifleet("verify", "-o", "json")
+        verdicts = {(check["place"], check["check"].strip()): check["verdict"]
+                    for box in done.json["sandboxes"] for check in box["checks"]}
+
+        assert done.code == 0, [name for name, verdict in verdicts.items() if verdict not in ("pass", "note")]
+        assert {place for place, _ in verdicts} == set(SANDBOXES)
+        assert {verdicts[title, name] for title in SANDBOXES for name in ("keys", "ways out", "pi at work")} == {"pass"}
+
+    def test_the_model_that_costs_is_asked_nothing_by_it(self, provisioned: Farm) -> None:
+        provisioned.lab.model.forget()
+        provisioned.pifleet("verify", "ana")
+
+        assert provisioned.lab.model.requests() == []
+
+    def test_usage_and_last_activity_are_what_the_gateway_saw(self, provisioned: Farm) -> None:
+        provisioned.pifleet("run", "di", "-p", "SAY counted")
+        rows = provisioned.pifleet("usage", "di", "-o", "json").json["usage"]
+        active = provisioned.pifleet("status", "di", "-o", "json").json["sandboxes"][0]["last_activity"]
+
+        assert [row["developer"] for row in rows] == ["di"]
+        assert rows[0]["requests"] >= 1
+        assert rows[0]["sent"] > 100
+        assert rows[0]["tokens_by_the_sandboxes_word"]["input"] >= 10
+        assert (datetime.now(UTC) - datetime.fromisoformat(active)).total_seconds() < 600
+
+
 class TestByHand:
     def test_docker_run_of_the_fleets_image_starts_pi(self, provisioned: Farm, tmp_path: Path) -> None:
         """As the seed shows it: docker run --rm -it -v "$PWD:/workspace" IMAGE."""
@@ -123,16 +152,14 @@ class TestNothingLeaks:
         assert first_run.watch.seen > 200
         assert first_run.watch.hits == set()
 
-    def test_no_file_of_controller_or_hosts_holds_one_but_the_gateways_key(
+    def test_nothing_of_controller_hosts_and_sandboxes_holds_one_but_the_gateways_key(
         self, provisioned: Farm, poison: Poison, first_run: FirstRun
     ) -> None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pifleet"
-        roots = [provisioned.folder, cache, *_new_in_temp(), Path.home() / ".ansible"]
-        hits = in_files(poison.words, [root for root in roots if root.exists()])
-        for host in provisioned.lab.hosts().values():
-            hits |= _in_host(poison, host.container)
+        """Files, run artifacts, logs, results, process lists, containers, image layers, and the sandboxes' memory."""
+        provisioned.pifleet("run", "ana", "-p", "SAY hello", OPERATORS_OWN=poison.environment)
+        provisioned.pifleet("pull", "ana", OPERATORS_OWN=poison.environment)
 
-        assert {where for _, where in hits} == set()
+        assert hunt(poison.everything, _ground(provisioned)) == set()
 
     def test_the_key_lies_where_only_root_reads_it(self, provisioned: Farm, poison: Poison) -> None:
         host = provisioned.lab.host(provisioned.home_of("ana/main"))
@@ -143,51 +170,23 @@ class TestNothingLeaks:
     def test_neither_output_nor_json_shows_one(self, first_run: FirstRun, poison: Poison) -> None:
         assert not [word for word in poison.words if word in first_run.done.out + first_run.done.err]
 
-    def test_no_container_image_or_log_holds_one(self, provisioned: Farm, poison: Poison) -> None:
-        for host in provisioned.lab.hosts().values():
-            assert in_engine(poison.words, ("docker", "exec", host.container, "docker")) == set()
 
-    def test_the_hunt_finds_what_is_planted(self, provisioned: Farm, tmp_path: Path) -> None:
-        word, host = "planted-7c1e", provisioned.lab.host("farm-1")
-        (tmp_path / "note").write_text(f"x {word} y")
-        subprocess.run(["zstd", "-q", str(tmp_path / "note"), "-o", str(tmp_path / "note.zst")], check=True)
-        host.inside("sh", "-c", f"printf {word} > /var/log/planted")
-        sleeper = subprocess.Popen(["sleep", "60"], env={"PLANTED": word})
-        provisioned.docker("farm-1", "create", "--name", "planted", "-e", f"A={word}", _any_image(provisioned), "x")
-        try:
-            with Watch([word]) as watch:
-                pass
-            found = in_files([word], [tmp_path]) | in_processes([word]) | watch.hits
-            found |= in_engine([word], ("docker", "exec", host.container, "docker"))
-            planted = Poison(word, word, word)
-            places = {where for _, where in found | _in_host(planted, host.container)}
-        finally:
-            sleeper.kill()
-            sleeper.wait()
-            provisioned.docker("farm-1", "rm", "planted")
-            host.inside("rm", "/var/log/planted")
-
-        assert {str(tmp_path / "note"), str(tmp_path / "note.zst"), "environ of sleep"} <= places
-        assert any(where.endswith("/var/log/planted") for where in places)
-        assert any(where.startswith("inspect of container") for where in places)
-
-
-def _any_image(farm: Farm) -> str:
-    return farm.docker("farm-1", "images", "-q").split()[0]
+def _ground(farm: Farm) -> Ground:
+    """Controller and hosts whole; a lab host's files are seen through the root of its first process."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pifleet"
+    folders = [farm.folder, cache, *_new_in_temp(), Path.home() / ".ansible"]
+    engines, keys = [], []
+    for host in farm.lab.hosts().values():
+        argv = ["docker", "inspect", "-f", "{{.State.Pid}}", host.container]
+        root = Path("/proc", subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip(), "root")
+        folders += [root / name for name in ("etc", "home", "opt", "root", "run", "srv", "tmp", "usr/local", "var")]
+        keys.append(root / "etc/pifleet/gateway/keys/lab.conf")
+        engines.append(("docker", "exec", host.container, "docker"))
+    return Ground(folders, engines, except_for=keys)
 
 
 def _new_in_temp() -> list[Path]:
     return list(Path(tempfile.gettempdir()).glob("pifleet-*"))
-
-
-def _in_host(poison: Poison, container: str) -> set[tuple[str, str]]:
-    """Files of a lab host, seen from outside through its first process's root, layers of its nested engine included."""
-    pid = subprocess.run(
-        ["docker", "inspect", "-f", "{{.State.Pid}}", container], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    root = Path("/proc") / pid / "root"
-    roots = [root / name for name in ("etc", "home", "opt", "root", "run", "srv", "tmp", "usr/local", "var")]
-    return in_files(poison.words, roots, except_for=[root / "etc/pifleet/gateway/keys/lab.conf"])
 
 
 def test_the_collections_own_playbook_agrees_with_pifleet(provisioned: Farm, tmp_path: Path) -> None:
@@ -217,7 +216,8 @@ def _pinned(homes: dict[str, str]) -> str:
 
     developers = {
         "ana": {"repos": ["web", "api"], "host": homes["ana/main"]},
-        "bo": {"repos": ["web"], "cpus": 1, "memory": "1g", "host": homes["bo/main"]},
+        "bo": {"repos": ["web"], "cpus": 1, "memory": "1g", "host": homes["bo/main"],
+               "egress": ["docs.example.com", {"to": "git.lan:443", "private": True}]},
         "cy": {"sandboxes": {
             "kernel": {"repos": ["api"], "memory": "4g", "host": homes["cy/kernel"]},
             "review": {"repos": ["web"], "host": "farm-1", "artifacts": ["web/dist/**"]},

@@ -19,7 +19,7 @@ from tests.integration import boxes
 from tests.integration.boxes import LOCAL, Box
 from tests.integration.sshd import SSHD, Sshd, free_port
 
-pytestmark = pytest.mark.skipif(not boxes.image()[0], reason="no sandbox image (io.pifleet.image) on this engine")
+pytestmark = pytest.mark.skipif(not boxes.image()[0], reason="no sandbox image on this engine: scripts/demo makes one")
 
 
 @pytest.fixture
@@ -143,8 +143,8 @@ def test_a_repository_made_inside_is_seen_from_outside(box):
 
 
 def test_an_engine_that_does_not_answer_makes_containers_unknown_not_missing(box, monkeypatch):
-    elsewhere = "probe.Engine.__init__.__defaults__ = ('/no/socket', 10); probe.main"
-    monkeypatch.setattr(observing, "LOADER", observing.LOADER.replace("probe.main", elsewhere))
+    elsewhere = "module.Engine.__init__.__defaults__ = ('/no/socket', 10); module.main"
+    monkeypatch.setattr(observing, "LOADER", observing.LOADER.replace("module.main", elsewhere))
     found = seen(box)
     assert found["engine"]["answers"] is False
     assert "/no/socket" in found["engine"]["error"]
@@ -155,7 +155,7 @@ def test_an_engine_that_does_not_answer_makes_containers_unknown_not_missing(box
 
 def test_hosts_are_seen_side_by_side_also_by_ssh_and_a_dead_one_costs_only_itself(box, tmp_path):
     if SSHD is None:
-        pytest.skip("openssh-server is not installed")
+        pytest.skip("openssh-server is not installed: apt-get install openssh-server")
     (tmp_path / "sshd").mkdir()
     server = Sshd(tmp_path / "sshd")
     try:

@@ -14,26 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.farm import BIN, EXAMPLE, Farm
+from tests.integration.farm import BIN, EXAMPLE, WORK, Farm
 
 NAMES = ("ana/main", "bo/main", "di/main")
 KILLS = 10
-# Uncommitted and staged changes, an untracked and an ignored file, two stashes, and a rebase that stands at a conflict.
-WORK = """
-set -eu
-cd /workspace/{repo}
-export GIT_AUTHOR_NAME=pi GIT_AUTHOR_EMAIL=pi@localhost GIT_COMMITTER_NAME=pi GIT_COMMITTER_EMAIL=pi@localhost
-test ! -e untracked || exit 0
-for number in 1 2; do echo stash $number > stashed; git add stashed; git stash -q; done
-echo base > fought; git add fought; git commit -qm base
-git checkout -qb side; echo side > fought; git commit -qam side
-git checkout -q -; echo main > fought; git commit -qam main
-git rebase side >/dev/null 2>&1 || true
-test -d .git/rebase-merge
-echo untracked > untracked
-echo ignored.log > .gitignore; echo ignored > ignored.log
-echo staged > staged; git add staged; echo worktree > staged
-"""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +33,13 @@ def working(provisioned: Farm) -> Iterator[Farm]:
 def pinned(farm: Farm, *packages: str) -> Farm:
     """The farm with these packages in its image: another image than without."""
     return replace(farm, overlay={**farm.overlay, "pifleet_image_packages": list(packages)})
+
+
+def pinned_on(farm: Farm, host: str) -> Farm:
+    """The farm with bo's sandbox on this host."""
+    people = yaml.safe_load(EXAMPLE.read_text())["all"]["vars"]["pifleet_developers"]
+    return replace(farm, overlay={
+        **farm.overlay, "pifleet_developers": {**people, "bo": {**people["bo"], "host": host}}})
 
 
 def pulled(farm: Farm) -> dict[str, Any]:
@@ -103,9 +94,7 @@ def test_a_sandbox_whose_work_cannot_come_home_is_not_replaced_unless_it_is_give
 def test_a_sandbox_that_is_pinned_to_another_host_moves_with_all_its_work(working: Farm) -> None:
     old = working.home_of("bo/main")
     new = next(name for name in working.lab.hosts() if name != old)
-    people = yaml.safe_load(EXAMPLE.read_text())["all"]["vars"]["pifleet_developers"]
-    pinned_to = replace(working, overlay={
-        **working.overlay, "pifleet_developers": {**people, "bo": {**people["bo"], "host": new}}})
+    pinned_to = pinned_on(working, new)
     before = pulled(working)["bo/main"]["generation"]
 
     planned = pinned_to.plan()
@@ -122,6 +111,25 @@ def test_a_sandbox_that_is_pinned_to_another_host_moves_with_all_its_work(workin
     assert pinned_to.pifleet("exec", "bo", "--", "cat", "web/staged", "web/ignored.log").out == "worktree\nignored\n"
     diff = pinned_to.pifleet("results", "diff", "bo", str(before), "-o", "json")
     assert diff.code == 0, diff.out + diff.err
+    assert (pinned_to.plan().code, pinned_to.provision().code) == (0, 0)
+
+
+def test_a_moving_sandbox_that_is_given_up_is_new_on_its_new_host_and_gone_from_the_old_one(working: Farm) -> None:
+    old = working.home_of("bo/main")
+    new = next(name for name in working.lab.hosts() if name != old)
+    assert working.pifleet("exec", "bo", "--", "mkfifo", "/workspace/web/pipe").code == 0
+    pinned_to = pinned_on(working, new)
+
+    refused = pinned_to.provision()
+    given_up = pinned_to.provision("--discard", "bo")
+    moved_back = working.home_of("bo/main")
+
+    assert refused.code == 1
+    assert given_up.code == 0, given_up.out + given_up.err
+    assert moved_back == new
+    left = working.lab.host(old).inside("sh", "-c", "docker ps -a --format '{{.Names}}'; ls /var/lib/pifleet/sandboxes")
+    assert "bo-main" not in left
+    assert pinned_to.pifleet("exec", "bo", "--", "git", "-C", "web", "status", "--porcelain").out == ""
     assert (pinned_to.plan().code, pinned_to.provision().code) == (0, 0)
 
 

@@ -19,7 +19,7 @@ from pifleet import content
 from pifleet.converge import converge
 from pifleet.converge.broker import Broker
 from pifleet.converge.inventory import ansible_variables
-from pifleet.desired import PARTS, host_spec
+from pifleet.desired import host_spec
 from pifleet.events import Event
 from pifleet.fleet import Connection, Fleet, Limits, Model, Repo, Sandbox
 from pifleet.fleet import Host as FleetHost
@@ -75,7 +75,7 @@ class Farm:
         """The host's spec with the image that is at hand instead of one built from the recipe."""
         fleet = fleet or self.fleet()
         spec = host_spec(fleet, NAME, fleet.sandboxes, Path("/nonexistent"))
-        spec["parts"] = [part for part in PARTS if part != "pi_image"]
+        spec["parts"] = [part for part in spec["parts"] if part != "pi_image"]
         for box in spec["sandboxes"]:
             box["container"]["image"] = self.image
         return spec
@@ -138,7 +138,7 @@ def farm() -> Farm:
     """A lab host, provisioned from bare."""
     if not image()[0]:
         pytest.skip("no sandbox image on this machine; the role pi_image or scripts/demo makes one")
-    lab = started("roles", NAME)
+    lab = started(os.environ.get("PIFLEET_LAB", "roles"), NAME)
     lab.reset([NAME])
     lab.model.require(POISON)
     farm = Farm(lab)
@@ -246,6 +246,18 @@ DAMAGES = {
     "key file readable": (
         "model_gateway", "chmod 644 /etc/pifleet/gateway/keys/keyed.conf", [KEYS, GATEWAY]
     ),
+    "gateway not told of a key": (
+        "model_gateway", "cd /etc/pifleet/gateway/keys; cp -p keyed.conf /tmp/k; cp -p /tmp/k keyed.conf; rm /tmp/k",
+        [GATEWAY],
+    ),
+    "gateway told of a broken file": (
+        "model_gateway", f"echo broken >> {CONF}; systemctl kill --kill-who=main -s HUP pifleet-gateway",
+        [FILES, GATEWAY],
+    ),
+    "a tunnel that nobody needs": (
+        "model_gateway",
+        "cd /etc/systemd/system; cp pifleet-scripted-model.service pifleet-tunnel-old.service", [GATEWAY],
+    ),
     "gateway stopped": ("model_gateway", "systemctl disable --now pifleet-gateway", [GATEWAY]),
     "gateway's unit edited": (
         "model_gateway", "echo '# x' >> /etc/systemd/system/pifleet-gateway.service", [GATEWAY]
@@ -309,10 +321,10 @@ def test_only_the_models_own_paths_pass_the_gateway(farm: Farm) -> None:
         )
         return farm.host.inside("docker", "exec", "pi-ana-main", "python3", "-c", code)
 
-    assert status("GET", "/v1/messages") == "405"
-    assert status("POST", "/v1/files") == "404"
-    assert status("POST", "/v1/messages/../files") == "404"
-    assert status("POST", "/v1/messages") == "200"
+    assert status("GET", "/dry/v1/messages") == "405"
+    assert status("POST", "/dry/v1/files") == "404"
+    assert status("POST", "/dry/v1/messages/../files") == "404"
+    assert status("POST", "/dry/v1/messages") == "200"
 
 
 def test_the_gateway_puts_in_the_key_and_lets_none_of_the_sandboxs_own_through(farm: Farm) -> None:
@@ -331,8 +343,7 @@ def test_each_request_is_one_line_in_the_log_without_key_or_content(farm: Farm) 
 
     assert (line["sandbox"], line["path"], line["status"]) == ("bo/main", "/chat/completions", 200)
     assert set(line) == {
-        "time", "sandbox", "method", "path", "status", "received", "sent", "seconds", "upstream_status",
-        "upstream_seconds",
+        "time", "sandbox", "model", "path", "status", "received", "sent", "first_byte", "seconds",
     }
 
 
@@ -408,7 +419,7 @@ def test_a_host_without_systemd_is_provisioned_and_repaired_as_well(farm: Farm) 
     assert "hello from the script" in farm.ask_pi()
     assert farm.run() == []
     before = farm.life("pi-ana-main")
-    for service in ("docker", "pifleet-gateway", "pifleet-scripted-model"):
+    for service in ("docker", "pifleet-gateway", "pifleet-gateway-log", "pifleet-scripted-model"):
         farm.host.inside("sh", "-c", f"kill -9 $(cut -d' ' -f1 /run/pifleet/{service}.pid)")
     assert farm.run() == ["Have the engine answer, with live-restore", GATEWAY]
     assert "hello from the script" in farm.ask_pi()

@@ -17,7 +17,7 @@ PACKAGES = """
 systemd systemd-sysv dbus libpam-systemd openssh-server python3 python3-apt sudo ca-certificates
 iproute2 procps kmod netbase less
 """
-DOWNLOADS = "docker.io docker-cli nginx git"
+DOWNLOADS = "docker.io docker-cli nginx libnginx-mod-stream squid nftables git"
 MASKED = """
 systemd-udevd.service systemd-udevd-kernel.socket systemd-udevd-control.socket systemd-modules-load.service
 sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount sys-fs-fuse-connections.mount
@@ -111,7 +111,7 @@ def digest(text: str) -> str:
 
 def forget() -> None:
     """Remove every cached image and archive; the next lab starts from nothing."""
-    for kind in ("services", "host", "rootfs"):
+    for kind in ("sandbox", "services", "host", "rootfs"):
         images = docker("image", "ls", "--quiet", "--filter", f"label=pifleet.lab.cache={kind}").split()
         if images:
             docker("image", "rm", "--force", *sorted(set(images)), check=False)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tests.lab.engine import LabError, docker, run
 
-# Outside 172.16/12, where the engines inside the hosts take theirs.
-POOL = ipaddress.IPv4Network("10.200.0.0/15")
+# Outside 172.16/12, where the engines inside the hosts take theirs, and outside 10.200.0/24, which OpenShell sandboxes
+# have for themselves.
+POOL = ipaddress.IPv4Network("10.202.0.0/15")
 UNREACHABLE_METRIC = "4278198272"
 
 

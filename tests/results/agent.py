@@ -54,11 +54,12 @@ class Agent:
         return self.box.api if self.box.api in found and self.chance.random() < 0.6 else self.chance.choice(found)
 
     def files(self, root: Path) -> list[Path]:
-        """Files and links of a work tree, those of repositories inside it too."""
+        """Files and links of a work tree, those of repositories inside it too, but nothing of git's own."""
         found = []
         for folder, folders, names in os.walk(os.fsencode(root)):
-            folders[:] = sorted(name for name in folders if name != b".git")
-            if not {*folders, *names} >= BARE:
+            bare = {*folders, *names} >= BARE
+            folders[:] = sorted(name for name in folders if name != b".git" and not bare)
+            if not bare:
                 links = [name for name in folders if os.path.islink(os.path.join(folder, name))]
                 found += [Path(os.fsdecode(os.path.join(folder, name))) for name in (*names, *links) if name != b".git"]
         return sorted(found)
@@ -99,7 +100,7 @@ class Agent:
         return b"".join(lines)
 
     def write(self, path: Path) -> Path:
-        if path.is_fifo():  # whoever opened it would wait for ever
+        if path.is_fifo() or path.is_symlink():  # one is waited for for ever, the other may lead out of the box
             path.unlink()
         path.write_bytes(self.content())
         return path

@@ -1,4 +1,7 @@
-"""A sandbox as a folder of this machine: real git, the real capture program, a local pipe in place of an exec."""
+"""A sandbox as a folder of this machine: real git, the real capture program, a local pipe in place of an exec.
+
+What only looks at a box or works in it also runs inside a real sandbox, where there is no pifleet: see inside.py.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pifleet.results import Limits, Pull, pull
-from pifleet.stream import LocalStream
+if TYPE_CHECKING:
+    from pifleet.results import Pull
+    from pifleet.stream import LocalStream
 
 GIT_ENV = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1",
            "GIT_AUTHOR_NAME": "ana", "GIT_AUTHOR_EMAIL": "ana@localhost", "GIT_COMMITTER_NAME": "ana",
@@ -57,9 +61,13 @@ class Box:
 
     def open(self, argv: Sequence[str]) -> LocalStream:
         """The sandbox's exec: its own home, no environment of ours."""
+        from pifleet.stream import LocalStream
+
         return LocalStream([sys.executable, *argv[1:]], env={"PATH": os.environ["PATH"], "HOME": str(self.home)})
 
     def pull(self, **changed: Any) -> Pull:
+        from pifleet.results import Limits, pull
+
         asked: dict[str, Any] = {"sandbox": "ana/main", "sandbox_id": "ana-main", "repos": ["api"],
                                  "store": self.results, "workspace": str(self.workspace),
                                  "sessions": str(self.sessions), "limits": Limits(idle=30, total=120)}

@@ -7,6 +7,8 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from tests.results.agent import Agent
 
@@ -121,7 +123,7 @@ def session_deleted(agent: Agent) -> None:
 def ignore(agent: Agent) -> None:
     root = agent.repository()
     rules = ["*.log\nbuild/\nnode_modules/\n", "*\n", "node_modules\n", ""]
-    (root / ".gitignore").write_text(agent.chance.choice(rules))
+    _write_rules(root / ".gitignore", agent.chance.choice(rules))
     for name in ("x.log", "build/deep/out", "node_modules/m.js"):
         path = root / name
         if not any(place.exists() and not place.is_dir() for place in path.parents) and not path.is_dir():
@@ -131,7 +133,7 @@ def ignore(agent: Agent) -> None:
 
 def attributes(agent: Agent) -> None:
     lines = ["* text=auto\n", "*.txt ident\n", "* filter=shout\n", "*.md working-tree-encoding=UTF-16\n"]
-    (agent.repository() / ".gitattributes").write_text(agent.chance.choice(lines))
+    _write_rules(agent.repository() / ".gitattributes", agent.chance.choice(lines))
 
 
 def move_repository(agent: Agent) -> None:
@@ -157,7 +159,7 @@ def make_oversize(agent: Agent) -> None:
 
 def ignore_too_much(agent: Agent) -> None:
     root = agent.repository()
-    (root / ".gitignore").write_text("*.log\n")
+    _write_rules(root / ".gitignore", "*.log\n")
     path = root / "huge.log"
     if not path.is_dir():
         path.write_bytes(agent.chance.randbytes(IGNORED_BYTES + 1))
@@ -168,6 +170,21 @@ def name_like_git(agent: Agent) -> None:
     if not folder.exists():
         folder.mkdir()
         agent.write(folder / "config")
+
+
+def _write_rules(path: Path, text: str) -> None:
+    """A file that git obeys; what an earlier act made of it, a folder or a link in a circle, stays."""
+    with suppress(OSError):
+        path.write_text(text)
+
+
+def removed(workspace: Path, hurdle: bytes) -> None:
+    """Take away what no pull can take along."""
+    path = workspace / os.fsdecode(hurdle)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 ACTS: dict[Act, int] = {

@@ -9,7 +9,6 @@ The same seed and number make the same history; a failure prints the command tha
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -20,15 +19,17 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from pifleet.results import Limits, Pull
+from pifleet.results import Item, Limits, Pull
+from pifleet.results.pulling import WAIVED_FOLDERS
 from tests.results import file_acts, git_acts
 from tests.results.agent import Agent
 from tests.results.box import Box, everything
-from tests.results.file_acts import FILE_BYTES, IGNORED_BYTES
-from tests.results.holdings import Holdings, holdings
+from tests.results.file_acts import FILE_BYTES, IGNORED_BYTES, removed
+from tests.results.holdings import Bounds, Holdings, holdings
 from tests.results.losses import Home, losses
 from tests.results.troubles import TROUBLES, object_lost, store_lost
 
+BOUNDS = Bounds(WAIVED_FOLDERS, FILE_BYTES, IGNORED_BYTES)
 LIMITS = Limits(idle=60, total=300, file=FILE_BYTES, ignored_bytes=IGNORED_BYTES)
 # A folder called .gitattributes and the like harms nobody and comes home.
 _SLIPS = ("gitattributesBlob", "gitattributesLineLength", "gitattributesLarge", "gitmodulesBlob")
@@ -100,20 +101,9 @@ class History:
         return done
 
     def _judge(self, done: Pull, *, excused: bool = False) -> None:
-        """A pull is complete exactly if nothing is missing at home; what is missing is named.
-
-        One is excused for not being complete when it could not see that nothing is missing.
-        """
         assert done.generation
-        there = holdings(self.box)
-        lost = losses(there, Home(self.box, done.generation))
-        named = [item.path for item in done.incomplete]
-        silent = {where: what for where, what in lost.items() if not _named(where, named)}
-        assert not silent, f"missing at home and not named: {silent}"
-        assert not (done.complete and lost), f"called complete, and missing at home: {lost}"
-        assert not (done.complete and there.hurdles), f"called complete in spite of {there.hurdles}"
-        excused |= any(item.reason == "ref.namespace" for item in done.incomplete)
-        assert done.complete or there.hurdles or lost or excused, f"called incomplete for nothing: {done.incomplete}"
+        there = holdings(self.box, BOUNDS)
+        judge(there, Home(self.box, done.generation), done.incomplete, complete=done.complete, excused=excused)
         if done.complete:
             self._kept[done.generation] = there
 
@@ -121,8 +111,8 @@ class History:
         """The sandbox goes only after a complete pull; what stands in the way of one is removed first."""
         done = self._pull()
         if not done.complete:
-            for hurdle in holdings(self.box).hurdles:
-                _removed(self.box.workspace, hurdle)
+            for hurdle in holdings(self.box, BOUNDS).hurdles:
+                removed(self.box.workspace, hurdle)
             for root in self.agent.repositories():
                 self.agent.git(root, "tag", "-d", git_acts.UNNAMED)
             self.journal.append("hurdles removed")
@@ -137,18 +127,25 @@ class History:
         assert self.box.home_git(*_FORGIVING, "fsck", "--strict", "--no-dangling") == ""
 
 
+def judge(there: Holdings, home: Home, incomplete: Sequence[Item], *, complete: bool, excused: bool = False) -> None:
+    """A pull is complete exactly if nothing is missing at home; what is missing is named. Raises AssertionError.
+
+    One is excused for not being complete when it could not see that nothing is missing.
+    """
+    lost = losses(there, home)
+    named = [item.path for item in incomplete]
+    silent = {where: what for where, what in lost.items() if not _named(where, named)}
+    assert not silent, f"missing at home and not named: {silent}"
+    assert not (complete and lost), f"called complete, and missing at home: {lost}"
+    assert not (complete and there.hurdles), f"called complete in spite of {there.hurdles}"
+    excused |= any(item.reason == "ref.namespace" for item in incomplete)
+    assert complete or there.hurdles or lost or excused, f"called incomplete for nothing: {incomplete}"
+
+
 def _named(where: str, named: Sequence[str]) -> bool:
     """A repository that is named as a whole stands for all in its .git."""
     inside = where.partition("/.git ")[0] + "/.git" if "/.git " in where else ""
     return any(where == name or where.startswith(f"{name}/") or (inside and name.startswith(inside)) for name in named)
-
-
-def _removed(workspace: Path, hurdle: bytes) -> None:
-    path = workspace / os.fsdecode(hurdle)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def failure(base: Path, seed: str, number: int) -> str:

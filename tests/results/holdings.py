@@ -1,18 +1,17 @@
-"""Owns what a sandbox holds, found out with plain git and plain reads only. It must not use the capture's code."""
+"""Owns what a sandbox holds, found out with plain git and plain reads only. It must not use the capture's code, nor
+anything else of pifleet: it also runs inside a sandbox."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pifleet.results.pulling import WAIVED_FOLDERS
 from tests.results.agent import BARE
 from tests.results.box import GIT_ENV, Box
-from tests.results.file_acts import FILE_BYTES, IGNORED_BYTES
 
 _EMPTY = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 _STATE = ("MERGE_HEAD", "MERGE_MSG", "MERGE_MODE", "SQUASH_MSG", "CHERRY_PICK_HEAD", "REVERT_HEAD", "REBASE_HEAD",
@@ -27,6 +26,15 @@ def content_of(data: bytes, *, program: bool = False) -> Content:
 
 def link_to(target: bytes) -> Content:
     return "link", hashlib.sha256(target).hexdigest()
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a pull takes: names of ignored folders that it need not, bytes of one file, of all that is ignored."""
+
+    waived: Collection[str]
+    file: int
+    ignored: int
 
 
 @dataclass
@@ -53,22 +61,23 @@ class Holdings:
     hurdles: set[bytes] = field(default_factory=set)  # what no pull can take along
 
 
-def holdings(box: Box) -> Holdings:
+def holdings(box: Box, bounds: Bounds) -> Holdings:
     found = Holdings()
     workspace = os.fsencode(box.workspace)
-    roots = set(_walk(workspace, b"", found.files, found.hurdles))
+    roots = set(_walk(workspace, b"", found.files, found.hurdles, bounds))
     for root in sorted(roots):
         full = os.path.join(workspace, root)
         found.repositories[root or b"."] = _repository(full)
         if os.path.isfile(os.path.join(full, b".git")) and not _git(full, "rev-parse", "--git-dir"):
             found.hurdles.add(os.path.join(root, b".git"))  # it leads nowhere, since somebody moved one end
         elif os.path.lexists(os.path.join(full, b".git")):
-            _ignored(full, root, roots, found)
-    set(_walk(os.fsencode(box.sessions), b"", found.sessions, found.hurdles))
+            _ignored(full, root, roots, found, bounds)
+    set(_walk(os.fsencode(box.sessions), b"", found.sessions, found.hurdles, bounds))
     return found
 
 
-def _walk(top: bytes, prefix: bytes, files: dict[bytes, Content], hurdles: set[bytes]) -> Iterator[bytes]:
+def _walk(top: bytes, prefix: bytes, files: dict[bytes, Content], hurdles: set[bytes],
+          bounds: Bounds) -> Iterator[bytes]:
     """Fills `files` and `hurdles`; yields the places of repositories, bare ones too."""
     children = sorted(os.scandir(os.path.join(top, prefix)), key=lambda child: child.name)
     names = {child.name for child in children}
@@ -85,8 +94,8 @@ def _walk(top: bytes, prefix: bytes, files: dict[bytes, Content], hurdles: set[b
         elif child.is_symlink():
             files[path] = link_to(os.readlink(child.path))
         elif child.is_dir():
-            yield from _walk(top, path + b"/", files, hurdles)
-        elif not child.is_file() or child.stat().st_size > FILE_BYTES:
+            yield from _walk(top, path + b"/", files, hurdles, bounds)
+        elif not child.is_file() or child.stat().st_size > bounds.file:
             hurdles.add(path)
         else:
             program = bool(child.stat().st_mode & 0o100)
@@ -147,12 +156,12 @@ def _state(root: bytes) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
-def _ignored(root: bytes, prefix: bytes, roots: set[bytes], found: Holdings) -> None:
+def _ignored(root: bytes, prefix: bytes, roots: set[bytes], found: Holdings, bounds: Bounds) -> None:
     """What may be waived: ignored, untracked, below a folder that is made again; and whether too much is ignored."""
-    room, at = IGNORED_BYTES, prefix + b"/" if prefix else b""
+    room, at = bounds.ignored, prefix + b"/" if prefix else b""
     for path in _git(root, "ls-files", "-o", "-i", "--exclude-per-directory=.gitignore", "-z").split(b"\0")[:-1]:
         full = os.path.join(root, path)
-        if {part.decode("latin-1") for part in path.split(b"/")} & set(WAIVED_FOLDERS):
+        if {part.decode("latin-1") for part in path.split(b"/")} & set(bounds.waived):
             found.waivable.add(at + path)
         elif not any((at + path).startswith(other + b"/") for other in roots - {prefix} if other.startswith(at)):
             room -= os.lstat(full).st_size

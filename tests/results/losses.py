@@ -76,10 +76,20 @@ def losses(held: Holdings, home: Home) -> dict[str, str]:
         ghosts = {path for path in home.files[unit.key] if (unit.key, path) not in seen}
         lost |= {f"{shown(unit.path)}/{shown(path)}": "a ghost" for path in ghosts - (
             repository.unshown if repository else set()) if f"{shown(unit.path)}/{shown(path)}" not in lost}
+    # What only such a ref leads to is missing in its repository, also where that is a submodule's store in another's.
+    behind = {oid: f"{shown(place)}/{name}" for place, repository in held.repositories.items()
+              for name, oid in repository.refs.items() if place in repositories and name in _told(repositories[place])}
     for place, repository in held.repositories.items():
-        unit = repositories.get(place)
-        lost |= _of_repository(shown(place), repository, unit, home) if unit else {f"{shown(place)}": "a repository"}
+        if unit := repositories.get(place):
+            lost |= _of_repository(shown(place), repository, unit, home, behind)
+        else:
+            lost[shown(place)] = "a repository"
     return lost
+
+
+def _told(unit: Unit) -> set[str]:
+    """Refs that home has no name for."""
+    return {name.decode("latin-1") for name, reason, _ in unit.notes if reason.startswith("ref.")}
 
 
 def _unit_of(path: bytes, repositories: dict[bytes, Unit]) -> tuple[Unit, bytes] | None:
@@ -98,10 +108,9 @@ def _unless_waived(path: bytes, unit: Unit | None, inside: bytes, held: Holdings
     return {f"{shown(unit.path if unit else b'workspace')}/{shown(inside)}": "a file"}
 
 
-def _of_repository(where: str, held: Repository, unit: Unit, home: Home) -> dict[str, str]:
-    told = {name.decode("latin-1") for name, reason, _ in unit.notes if reason.startswith("ref.")}
-    behind = {oid: name for name, oid in held.refs.items() if name in told}
-    lost = {f"{where}/{behind.get(oid, f'.git object {oid}')}": "an object" for oid in held.objects - home.objects}
+def _of_repository(where: str, held: Repository, unit: Unit, home: Home, behind: dict[str, str]) -> dict[str, str]:
+    told = _told(unit)
+    lost = {behind.get(oid, f"{where}/.git object {oid}"): "an object" for oid in held.objects - home.objects}
     named = {name for name in held.refs if not name.startswith("refs/remotes/")}
     lost |= {f"{where}/.git {name}": "a ref" for name in named - told - unit.refs.keys()}
     lost |= {f"{where}/.git {name}": "a ref" for name, oid in unit.refs.items() if held.refs.get(name) != oid}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,14 +30,14 @@ def program(data: bytes) -> Content:
 class Shelf:
     """One repository, `api`; what it holds is at `api`, paths are relative to that."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, limits: Limits = Limits()) -> None:  # noqa: B008
         self.results, self.path = base / "results", base / "results/ana/main"
         self.api, self.memory = self.path / "api", base / "results/.store/ana-main.folder"
         self.memory.parent.mkdir(parents=True)
         self._store = base / "store.git"
-        self._git = HomeGit(self._store, Limits())
+        self._git = HomeGit(self._store, limits)
         HomeGit.create(self._store)
-        self.folder = Folder(self.path, self.memory, ["api"], Limits())
+        self.folder = Folder(self.path, self.memory, ["api"], limits)
 
     def commit(self, files: Mapping[str, Content]) -> str:
         told = [b"commit refs/heads/made\ncommitter a <a@b> 1 +0000\ndata 0\ndeleteall\n"]
@@ -46,13 +47,13 @@ class Shelf:
         git(self._store, "fast-import", "--quiet", "--force", data=b"".join(told))
         return git(self._store, "rev-parse", "refs/heads/made").decode()
 
-    def blocks(self, files: Mapping[str, list[bytes]]) -> str:
-        """The commit that lists big files of the snapshot, each given as its blocks."""
+    def blocks(self, files: Mapping[str, list[bytes]], times: int = 1) -> str:
+        """The commit that lists big files of the snapshot, each given as its blocks; each so many times."""
         listed, entries = [], []
         for path, blocks in files.items():
             leaves = [b"100644 blob %s\t%08d" % (self._blob(block), at) for at, block in enumerate(blocks)]
             tree = git(self._store, "mktree", data=b"\n".join(leaves) + b"\n").decode()
-            listed.append(["snapshot", path, 0o100644, sum(map(len, blocks)), tree])
+            listed += [["snapshot", path, 0o100644, sum(map(len, blocks)), tree]] * times
             entries.append(f"040000 tree {tree}\t{tree}")
         entries.append(f"100644 blob {self._blob(json.dumps(listed).encode()).decode()}\tlist")
         tree = git(self._store, "mktree", data="\n".join(entries).encode() + b"\n").decode()
@@ -74,6 +75,11 @@ class Shelf:
         with Contents(self._git, Limits()) as contents:
             both = self.folder.bring(self.folder.plan([unit], contents), receipt, contents, number)
         return {kept.path: kept.reason for kept in both}
+
+    def lose(self) -> None:
+        """The store is made anew, with nothing in it."""
+        shutil.rmtree(self._store)
+        HomeGit.create(self._store)
 
     def there(self) -> dict[str, Content]:
         """Everything below `api` that is no folder."""

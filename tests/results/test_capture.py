@@ -389,6 +389,23 @@ def test_a_workspace_that_is_itself_a_repository(box: Box) -> None:
     assert (box.folder() / "api/README.md").read_text() == "hello\n"
 
 
+@pytest.mark.parametrize("name", ["HEAD^{commit}", "HEAD^{tree}"])
+@pytest.mark.parametrize("detached", [True, False], ids=["detached", "on a branch"])
+def test_a_head_of_which_something_is_lost_is_named_and_not_taken_for_unborn(
+        box: Box, name: str, detached: bool) -> None:
+    box.commit("new.txt", "new\n")
+    if detached:
+        git(box.api, "checkout", "-q", "--detach")
+        git(box.api, "branch", "-q", "-D", "main")
+        box.commit("newer.txt", "newer\n")
+    box.pull()
+    oid = git(box.api, "rev-parse", name).decode().strip()
+    (box.api / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    done = box.pull()
+    assert done.result == "partial"
+    assert any(item.path.startswith("api") for item in done.incomplete)
+
+
 def test_fifos_sockets_and_unreadable_things_are_named(box: Box) -> None:
     os.mkfifo(box.api / "pipe")
     with socket.socket(socket.AF_UNIX) as listening:

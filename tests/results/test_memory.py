@@ -47,7 +47,7 @@ def test_a_lost_memory_costs_bytes_and_nothing_else(box: Box) -> None:
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None], ids=["empty", "noise", "cut"])
 def test_a_damaged_memory_is_no_memory(box: Box, damage: bytes | None) -> None:
     box.pull()
-    (kept,) = (box.home / CACHE).iterdir()
+    kept = next((box.home / CACHE).iterdir()) / "memory"
     kept.write_bytes(kept.read_bytes()[:-7] if damage is None else damage)
     (box.api / "more").write_text("more\n")
     done = box.pull()

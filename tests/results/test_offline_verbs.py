@@ -5,17 +5,19 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from pifleet.cli import main
 from pifleet.cli.results import VERBS
 from pifleet.cli.results.raw import escaped
+from tests.conftest import Run
 from tests.results.box import Box, git
 
+Document = Callable[..., Any]
 INVENTORY = """
 all:
   vars:
@@ -29,33 +31,37 @@ all:
 
 
 @pytest.fixture
-def home(box: Box, monkeypatch: pytest.MonkeyPatch) -> Box:
+def home(box: Box, run: Run) -> Box:
     """Two generations, and an inventory whose only host refuses connections."""
     box.pull()
     box.commit("new.txt", "new\n")
     (box.api / "esc\x1b[31m").write_bytes(b"\x1b[2Jred\t\xff\n")
     box.pull()
     (box.base / "inventory.yml").write_text(INVENTORY)
-    monkeypatch.chdir(box.base)
-    monkeypatch.delenv("PIFLEET_INVENTORY", raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
     return box
 
 
-def run(*args: str) -> Result:
-    return CliRunner().invoke(main, ["results", *args])
+@pytest.fixture
+def results(run: Run) -> Run:
+    """A verb of results."""
+    return partial(run, "results")
 
 
-def document(*args: str) -> Any:
-    result = run(*args, "-o", "json")
-    assert result.exit_code == 0, result.stderr
-    assert "\x1b" not in result.stdout
-    return json.loads(result.stdout)
+@pytest.fixture
+def document(results: Run) -> Document:
+    """What such a verb prints for programs."""
+    def call(*args: str) -> Any:
+        result = results(*args, "-o", "json")
+        assert result.exit_code == 0, result.stderr
+        assert "\x1b" not in result.stdout
+        return json.loads(result.stdout)
+
+    return call
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_help_begins_with_the_line_that_the_list_shows_and_fits(verb: str) -> None:
-    result = run(verb, "--help")
+def test_help_begins_with_the_line_that_the_list_shows_and_fits(verb: str, results: Run) -> None:
+    result = results(verb, "--help")
     assert " ".join(VERBS[verb].split()) in " ".join(result.stdout.split())
     assert max(map(len, result.stdout.splitlines())) <= 80
 
@@ -66,8 +72,8 @@ def test_help_of_results_imports_no_verb() -> None:
     assert not {"rich", "pydantic", "pifleet.cli.results.list", "pifleet.results"} & {*loaded}
 
 
-def test_an_unknown_verb_names_the_nearest() -> None:
-    result = run("restroe")
+def test_an_unknown_verb_names_the_nearest(results: Run) -> None:
+    result = results("restroe")
     assert (result.exit_code, "did you mean 'restore'?" in result.stderr) == (2, True)
 
 
@@ -85,8 +91,8 @@ def test_an_unknown_verb_names_the_nearest() -> None:
     (("apply", "ana/api", "--to", "x"), 3, "not a git work tree"),
     (("restore", "ana", "--to", "results"), 3, "not an empty folder"),
 ])
-def test_what_is_said(home: Box, args: tuple[str, ...], code: int, said: str) -> None:
-    result = run(*args)
+def test_what_is_said(home: Box, args: tuple[str, ...], code: int, said: str, results: Run) -> None:
+    result = results(*args)
     assert (result.exit_code, said in result.output) == (code, True), result.output
     assert "\x1b" not in result.output
 
@@ -119,7 +125,7 @@ def test_nothing_in_a_line_can_act_on_a_terminal(line: bytes, said: bytes) -> No
     assert escaped(line) == said
 
 
-def test_documents_have_their_agreed_keys(home: Box) -> None:
+def test_documents_have_their_agreed_keys(home: Box, document: Document) -> None:
     clone = home.base / "clone"
     git(home.base, "clone", "-q", str(home.api), str(clone))
     told = {verb: document(*args) for verb, args in {
@@ -137,29 +143,29 @@ def test_documents_have_their_agreed_keys(home: Box) -> None:
     assert told["gc"]["sandboxes"] == [{"sandbox": "ana/main", "generations": [1], "freed": 0, "error": None}]
 
 
-def test_damage_exits_1_and_says_where(home: Box) -> None:
+def test_damage_exits_1_and_says_where(home: Box, results: Run, document: Document) -> None:
     home.home_git("update-ref", "-d", home.ref("heads/main", 2))
-    result = run("verify")
+    result = results("verify")
     assert result.exit_code == 1
     assert "ana/main 2 damage: repo/api/heads/main  ref.missing" in result.stdout
     assert document("verify", "ana", "-g", "1")["sandboxes"][0]["damaged"] is False
 
 
-def test_gc_deletes_nothing_without_a_yes(home: Box) -> None:
+def test_gc_deletes_nothing_without_a_yes(home: Box, results: Run, document: Document) -> None:
     rule = ("--keep-last", "1", "--keep-daily", "0")
-    assert run("gc", *rule).exit_code == 3
-    assert run("gc", *rule, "--dry-run").exit_code == 0
+    assert results("gc", *rule).exit_code == 3
+    assert results("gc", *rule, "--dry-run").exit_code == 0
     assert len(document("list")["generations"]) == 2
-    done = run("gc", *rule, "--yes")
+    done = results("gc", *rule, "--yes")
     assert (done.exit_code, "1 generation gone" in done.stdout) == (0, True)
     assert [one["generation"] for one in document("list")["generations"]] == [2]
 
 
-def test_a_sandbox_that_left_the_inventory_is_still_found(home: Box) -> None:
+def test_a_sandbox_that_left_the_inventory_is_still_found(home: Box, results: Run, document: Document) -> None:
     inventory = Path("inventory.yml")
     inventory.write_text(INVENTORY.replace("ana: {}, ", ""))
     assert [one["generation"] for one in document("list")["generations"]] == [1, 2]
     for name in ("ana", "ana/main"):
-        assert run("show", f"{name}/api/new.txt").stdout == "new\n"
-        assert run("verify", name).exit_code == 0
-    assert run("list", "anna").exit_code == 2
+        assert results("show", f"{name}/api/new.txt").stdout == "new\n"
+        assert results("verify", name).exit_code == 0
+    assert results("list", "anna").exit_code == 2

@@ -162,18 +162,11 @@ def test_a_pull_killed_anywhere_leaves_whole_generations_and_the_next_one_works(
 def test_a_writer_at_work_is_noticed_and_does_not_break_the_pull(box: Box) -> None:
     busy = box.api / "busy.bin"
     busy.write_bytes(b"x" * (40 << 20))
-    stop = threading.Event()
-
-    def write() -> None:
-        with busy.open("r+b") as file:
-            while not stop.wait(0.001):
-                os.pwrite(file.fileno(), os.urandom(8), 0)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    done = box.pull()
-    stop.set()
-    writer.join()
+    # A process of its own: a thread would write only when the pull lets go of the interpreter.
+    program = "import os, sys; file = os.open(sys.argv[1], os.O_RDWR)\nwhile True: os.pwrite(file, os.urandom(8), 0)"
+    with subprocess.Popen([sys.executable, "-c", program, str(busy)]) as writer:
+        done = box.pull()
+        writer.kill()
     assert done.result == "partial"
     assert [(item.path, item.reason) for item in done.incomplete] == [("api/busy.bin", "changed")]
     assert (box.folder() / "api/busy.bin").stat().st_size == 40 << 20

@@ -8,17 +8,16 @@ import pytest
 from pifleet.cli.results.into import show
 from pifleet.output import Output
 from pifleet.results import Item, PutBack, UnitPut
+from tests.conftest import Run
 from tests.results.box import Box
-from tests.results.test_offline_verbs import INVENTORY, run
+from tests.results.test_offline_verbs import INVENTORY
 
 
 @pytest.fixture
-def home(box: Box, monkeypatch: pytest.MonkeyPatch) -> Box:
+def home(box: Box, run: Run) -> Box:
     """One generation, and an inventory whose only host refuses connections."""
     box.pull()
     (box.base / "inventory.yml").write_text(INVENTORY)
-    monkeypatch.chdir(box.base)
-    monkeypatch.delenv("PIFLEET_INVENTORY", raising=False)
     return box
 
 
@@ -29,9 +28,9 @@ def home(box: Box, monkeypatch: pytest.MonkeyPatch) -> Box:
     (("ana", "-g", "7", "--to-sandbox", "ana"), 2, "ana/main has no generation 7"),
     (("ana", "--to-sandbox", "ana"), 1, "farm-1"),
 ])
-def test_what_cannot_be_done_says_why(home: Box, args: tuple[str, ...], code: int, said: str) -> None:
+def test_what_cannot_be_done_says_why(home: Box, run: Run, args: tuple[str, ...], code: int, said: str) -> None:
     before = sorted(Path().iterdir())
-    result = run("restore", *args)
+    result = run("results", "restore", *args)
     assert (result.exit_code, said in result.output) == (code, True), result.output
     assert sorted(Path().iterdir()) == before
 

@@ -48,12 +48,17 @@ def as_it_should_be(wanted: dict[str, Any]) -> dict[str, Any]:
         "images": {image["name"]: made},
         "users": {u["name"]: {"uid": u["uid"], "gid": u["uid"], "gecos": u["gecos"]} for u in wanted["users"]},
         "packages": {package["name"]: True for package in wanted["packages"]},
-        "services": {s["name"]: {"running": True, "enabled": True, "defined": True} for s in wanted["services"]},
+        "services": {s["name"]: dict.fromkeys(("running", "enabled", "defined", "current"), True)
+                     for s in wanted["services"]},
         "sockets": {s["path"]: {"answers": True, "answer": s["answer"]} for s in wanted["sockets"]},
+        "filters": {f["rules"]: {"loaded": True, "why": ""} for f in wanted["filters"]},
+        "clients": {name: {"urls": [f"https://{name}.example.com/"], "files": [], "why": ""}
+                    for name in wanted["clients"]},
         "containers": {
             b["container"]["name"]: {"spec": {**b["container"], "image": "sha256:1"}, "state": "running", "agent": {}}
             for b in wanted["sandboxes"]
         },
         "repos": {b["title"]: {r["name"]: {"head": "1" * 40} for r in b["repos"]} for b in wanted["sandboxes"]},
         "paths": paths,
+        "openshell": {},
     }

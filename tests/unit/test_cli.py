@@ -3,10 +3,9 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 
 from pifleet import __version__
-from pifleet.cli import VERBS, main
+from pifleet.cli import VERBS
 
 REPORTING = ("doctor", "plan", "provision", "status", "verify", "pull", "run", "stop", "start", "put", "remove")
 
@@ -20,18 +19,6 @@ all:
   children:
     pifleet_docker: {hosts: {farm-1: {ansible_host: 127.0.0.1, ansible_port: 1}}}
 """
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("PIFLEET_INVENTORY", raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*args, **options):
-        return CliRunner().invoke(main, args, **options)
-
-    return call
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pifleet.desired import sandbox as desired
 from pifleet.fleet import Fleet, Limits, Model, Sandbox
+from pifleet.patterns.docker import desired
 from tests.unit.hostside import load
 
 containers = load("containers")

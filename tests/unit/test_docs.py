@@ -12,10 +12,11 @@ ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_page_of_the_command_line_is_what_help_says_today():
-    written = runpy.run_path(str(ROOT / "scripts" / "docs"))["text"]()
+@pytest.mark.parametrize("page", ["cli.md", "inventory.md"])
+def test_a_generated_page_is_what_the_program_says_today(page):
+    written = runpy.run_path(str(ROOT / "scripts" / "docs"))["pages"]()[page]
 
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == written, "run scripts/docs"
+    assert (ROOT / "docs" / page).read_text(encoding="utf-8") == written, "run scripts/docs"
 
 
 def test_the_readme_names_every_verb_and_no_other():

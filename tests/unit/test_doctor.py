@@ -1,25 +1,16 @@
-"""What doctor and verify make of what was seen."""
-
-from dataclasses import replace
+"""What doctor makes of what was seen."""
 
 import pytest
 
 from pifleet.doctor import judge as judge_host
-from pifleet.fleet import Fleet, Host, Limits, Model, Sandbox
-from pifleet.verify import WORD
-from pifleet.verify import judge as judge_sandbox
+from pifleet.fleet import Fleet, OpenShell
+from pifleet.patterns.openshell import needs
 
 GIB = 1 << 30
 SEEN = {
     "os": {"id": "debian", "version": "12"}, "arch": "x86_64", "python": "3.11.2", "memory": 8 * GIB,
     "disk": {"/var/lib/pifleet": {"free": 50 * GIB, "size": 100 * GIB}},
     "engine": {"answers": True, "version": "26.1.5+dfsg1"}, "foreign": [], "unknown": {},
-}
-BOX = Sandbox("ana", "main", "docker", "dry", Limits(), repos=("web",))
-FLEET = Fleet("acme", {"farm-1": Host("farm-1", ("pifleet_docker",))}, (BOX,), models={"dry": Model("dry", "scripted")})
-FOUND = {
-    "uid": BOX.uid, "capabilities": "0000000000000000", "interfaces": ["lo"], "read_only": True, "keys": [],
-    "model": "d39e31b8", "pi": FLEET.image.pi_version, "repos": {"web": "667851ba"}, "answer": WORD,
 }
 
 
@@ -55,32 +46,31 @@ class TestHost:
         assert verdicts(judge_host("farm-1", SEEN, promised=9 * GIB))["memory"] == "warn"
 
 
-class TestSandbox:
-    def test_that_holds_its_promises_passes_every_check(self):
-        assert set(verdicts(judge_sandbox(FLEET, BOX, FOUND)).values()) == {"pass"}
+GATEWAY = {
+    "kernel": "6.12.1-amd64", "engine": {"answers": True, "version": "28.5.2"},
+    "openshell": {"programs": {"command": "0.0.111", "gateway": "0.0.111"}, "gateway": {"version": "0.0.111"}},
+}
 
-    @pytest.mark.parametrize(("name", "found"), [
-        ("user", {"uid": 0}),
-        ("capabilities", {"capabilities": "00000000a80425fb"}),
-        ("network", {"interfaces": ["eth0", "lo"]}),
-        ("root", {"read_only": False}),
-        ("keys", {"keys": ["ANTHROPIC_API_KEY"]}),
-        ("model gateway", {"model": None}),
-        ("pi", {"pi": "0.1.0"}),
-        ("pi answers", {"answer": None}),
-        ("repo web", {"repos": {"web": None}}),
-        ("repo web", {"repos": "nonsense"}),
+FLEET = Fleet("acme", {}, (), openshell=OpenShell("0.0.111"))
+
+
+class TestGateway:
+    def test_that_is_right_passes(self):
+        assert verdicts(needs(FLEET, "farm-3", GATEWAY)) == {"landlock": "pass", "openshell": "pass"}
+
+    @pytest.mark.parametrize(("name", "seen", "verdict"), [
+        ("landlock", {"kernel": "5.10.0-30-amd64"}, "fail"),
+        ("engine for openshell", {"engine": {"answers": True, "version": "26.1.5"}}, "warn"),
+        ("openshell", {"openshell": {}}, "warn"),
+        ("openshell", {"openshell": {**GATEWAY["openshell"], "gateway": {"version": "0.1.5"}}}, "fail"),
     ])
-    def test_that_breaks_one_fails_that_check_alone(self, name, found):
-        failed = [check for check in judge_sandbox(FLEET, BOX, {**FOUND, **found}) if check.verdict == "fail"]
+    def test_that_is_not_says_so(self, name, seen, verdict):
+        assert verdicts(needs(FLEET, "farm-3", {**GATEWAY, **seen}))[name] == verdict
 
-        assert [check.name for check in failed] == [name]
-        assert failed[0].try_
+    def test_of_another_version_is_told_with_both_versions(self):
+        gateway = {"programs": {"command": "0.0.99", "gateway": "0.1.5"}, "gateway": {"version": "0.1.5"}}
+        said = [check for check in needs(FLEET, "farm-3", {**GATEWAY, "openshell": gateway})
+                if check.name == "openshell"]
 
-    def test_that_says_nothing_fails_everything(self):
-        assert set(verdicts(judge_sandbox(FLEET, BOX, {})).values()) == {"fail"}
-
-    def test_with_a_model_that_costs_is_given_no_prompt(self):
-        real = replace(FLEET, models={"dry": Model("dry", "anthropic-messages", "https://model.example")})
-
-        assert "pi answers" not in verdicts(judge_sandbox(real, BOX, FOUND))
+        assert said[0].text == "command 0.0.99, gateway 0.1.5"
+        assert "0.0.111" in said[0].try_

@@ -12,13 +12,13 @@ import pifleet
 PACKAGE = Path(pifleet.__file__).parent
 # Who comes when; a module may import its own room and those before it.
 JOURNEY = (
-    {"errors", "events", "phrases", "wording", "secret", "stream", "content", "report"},
-    {"fleet", "render"},
+    {"errors", "events", "phrases", "wording", "secret", "stream", "content", "report", "egress", "versions"},
+    {"pins", "fleet", "render"},
     {"inventory"},
-    {"connection", "lock", "observe", "desired", "plan", "place"},
+    {"connection", "lock", "observe", "desired", "plan", "place", "patterns"},
     {"look", "converge"},
-    {"provision", "rescue", "moving", "playbook", "sandbox", "results", "doctor", "operate", "status", "verify",
-     "removal"},
+    {"provision", "rescue", "moving", "returning", "playbook", "sandbox", "results", "doctor", "operate", "status",
+     "verify", "removal", "traffic", "usage"},
     {"output"},
     {"cli"},
 )

@@ -14,9 +14,10 @@ import pytest
 from pifleet.content import root
 from pifleet.errors import BadInput
 from pifleet.fleet import Connection, Limits
-from pifleet.inventory import load, read
+from pifleet.inventory import load, read, rules, schema
 from pifleet.inventory.ansiblecore import plain
 from pifleet.inventory.starter import TEXT
+from pifleet.results.limits import Limits as PullLimits
 from pifleet.secret import Secret, SecretSource
 from tests.unit.inventories import ABSENT, GOOD, changed, fleet, written
 
@@ -351,3 +352,15 @@ def test_ansible_prints_nothing_and_its_configuration_is_found_from_the_present_
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
     assert (done.stdout, done.stderr) == ("0.80.1\n", "")
+
+
+def test_pull_limits_that_are_said_are_those_of_every_pull_in_bytes_and_seconds(tmp_path: Path) -> None:
+    made = fleet(tmp_path, {"vars/pifleet_pull_limits": {"file": "20g", "total": 7200, "files": 9}})
+    assert PullLimits(**made.pull_limits) == PullLimits(file=20 * GIB, total=7200, files=9)
+    assert PullLimits(**fleet(tmp_path).pull_limits) == PullLimits()
+
+
+def test_the_schema_tells_the_pull_limits_that_really_hold_by_default() -> None:
+    told = {name: rules.size_in_bytes(field.default) if isinstance(field.default, str) else field.default
+            for name, field in schema.PullLimits.model_fields.items()}
+    assert PullLimits(**told) == PullLimits()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pifleet.errors import BadInput
 from pifleet.fleet import developer_uid
-from pifleet.inventory import hostvars, load, rules
+from pifleet.inventory import hostvars, load, rules, schema
 from tests.unit.inventories import ABSENT, fleet, written
 
 NAME16 = "use lower-case letters, digits and hyphens, a letter first, at most 16 characters"
@@ -27,11 +27,12 @@ HTTP = "use http(s)://HOST/PATH without a user, a password or a query"
 PUBLIC = "use one line of a public key file: TYPE BASE64 COMMENT"
 SSH = "remove it; pifleet honours ProxyJump, ProxyCommand and UserKnownHostsFile"
 PIN = "use a whole version in quotes, such as \"1.2.3\""
-LATER = "this version of pifleet runs pattern docker"
-NO_EGRESS = "this version of pifleet gives a sandbox its model and nothing else; use []"
+LATER = "this version of pifleet runs pattern docker or openshell"
+FORMS = 'use "host", "host:port", ".domain", {to: "host:port", private: true} or the name of a set'
 PATH = "use a path without control characters, not starting with a hyphen"
 GLOB = 'use a pattern inside the workspace, such as "web/dist/**"'
 SSH_URL = "git@git.example.com:acme/web.git"
+KNOWN = len(schema.Variables.model_fields) + len(schema.HOST_VARIABLES)
 PASTED = "sk-ant-0123456789"  # stands for a secret that was pasted into the inventory
 
 # Each row: what is changed in a good inventory, and all that is said about it.
@@ -40,14 +41,23 @@ ROWS: list[Row] = [
     ("an unknown variable", {"vars/pifleet_develpers": {}},
      ["pifleet_develpers: saw an unknown key; did you mean pifleet_developers?"]),
     ("an unknown variable unlike any other", {"vars/pifleet_qqq": 1},
-     ["pifleet_qqq: saw an unknown key; none of the 21 known ones is like it"]),
+     [f"pifleet_qqq: saw an unknown key; none of the {KNOWN} known ones is like it"]),
     ("an unknown key of a developer", {"developers/ana/memry": "2g"},
      ["pifleet_developers.ana.memry: saw an unknown key; did you mean memory?"]),
     ("an unknown key of a sandbox", {"developers/cy/sandboxes/kernel/ssh_keys": []},
      ["pifleet_developers.cy.sandboxes.kernel.ssh_keys: saw an unknown key; use pattern, model, cpus, memory, pids, "
-      "egress, repos, host or artifacts"]),
+      "requests_at_once, requests_per_minute, egress, repos, host or artifacts"]),
     ("an unknown key of the defaults", {"defaults/repos": ["web"]},
-     ["pifleet_defaults.repos: saw an unknown key; use pattern, model, cpus, memory, pids or egress"]),
+     ["pifleet_defaults.repos: saw an unknown key; use pattern, model, cpus, memory, pids, requests_at_once, "
+      "requests_per_minute or egress"]),
+    ("a pull limit that there is none of", {"vars/pifleet_pull_limits": {"cpu": 1}},
+     ["pifleet_pull_limits.cpu: saw an unknown key; use files, file, unpacked, wire, refs, idle, total, ignored_files "
+      "or ignored_bytes"]),
+    ("pull limits without a unit, and of no time",
+     {"vars/pifleet_pull_limits": {"file": 7, "idle": 0, "files": True}},
+     ["pifleet_pull_limits.files: saw true; use a whole number from 1 to 50000000",
+      'pifleet_pull_limits.file: saw 7; use a size such as "8g" or "512m"',
+      "pifleet_pull_limits.idle: saw 0; use a whole number of seconds from 1 to 86400"]),
     ("no fleet name", {"fleet": ABSENT}, ["pifleet_fleet: saw nothing; it is required: the fleet's name"]),
     ("no developers", {"developers": ABSENT},
      ["pifleet_developers: saw nothing; it is required: developers by name, or {}"]),
@@ -131,8 +141,53 @@ ROWS: list[Row] = [
     ("processors as truth", {"defaults/cpus": True}, [f"pifleet_defaults.cpus: saw true; {CPUS}"]),
     ("too few processes", {"defaults/pids": 8}, [f"pifleet_defaults.pids: saw 8; {PIDS}"]),
     ("half a process", {"defaults/pids": 512.5}, [f"pifleet_defaults.pids: saw 512.5; {PIDS}"]),
-    ("egress", {"developers/ana/egress": ["pip"]}, [f"pifleet_developers.ana.egress: saw a list; {NO_EGRESS}"]),
-    ("egress in words", {"defaults/egress": "none"}, [f'pifleet_defaults.egress: saw "none"; {NO_EGRESS}']),
+    ("egress in words", {"defaults/egress": "none"}, ['pifleet_defaults.egress: saw "none"; use a list']),
+    ("egress to addresses of pages", {"defaults/egress": ["https://x.example.com/a", "x.example.com/a", "/etc"]},
+     ['pifleet_defaults.egress.0: saw "https://x.example.com/a"; a name has no path; write "x.example.com"',
+      'pifleet_defaults.egress.1: saw "x.example.com/a"; a name has no path; write "x.example.com"',
+      f'pifleet_defaults.egress.2: saw "/etc"; {FORMS}']),
+    ("egress to names that are none",
+     {"developers/ana/egress": ["*.example.com", ".com", "a b.com", "x_.-.com", "", 7, "a.com;allow all", "é.com"]},
+     ['pifleet_developers.ana.egress.0: saw "*.example.com"; write ".example.com" for a domain with everything below '
+      "it",
+      'pifleet_developers.ana.egress.1: saw ".com"; a whole top-level domain is too wide; name a domain below it',
+      f'pifleet_developers.ana.egress.2: saw "a b.com"; {FORMS}',
+      f'pifleet_developers.ana.egress.3: saw "x_.-.com"; {FORMS}',
+      f"pifleet_developers.ana.egress.4: saw nothing; {FORMS}",
+      f"pifleet_developers.ana.egress.5: saw 7; {FORMS}",
+      f'pifleet_developers.ana.egress.6: saw "a.com;allow all"; {FORMS}',
+      f'pifleet_developers.ana.egress.7: saw "\\u00e9.com"; {FORMS}']),
+    ("egress to ports that are none", {"developers/ana/egress": ["a.com:0", "a.com:65536", "a.com:", "a.com:https"]},
+     [f'pifleet_developers.ana.egress.{number}: saw "{entry}"; use a port from 1 to 65535'
+      for number, entry in enumerate(["a.com:0", "a.com:65536", "a.com:", "a.com:https"])]),
+    ("egress to the host itself", {"developers/ana/egress": ["localhost", "127.0.0.1:80", "x.localhost", "::1"]},
+     ['pifleet_developers.ana.egress.0: saw "localhost"; a sandbox never reaches its host; put the service where '
+      "it has an address of its own",
+      'pifleet_developers.ana.egress.1: saw "127.0.0.1:80"; a sandbox never reaches loopback or multicast addresses',
+      'pifleet_developers.ana.egress.2: saw "x.localhost"; a sandbox never reaches its host; put the service where '
+      "it has an address of its own",
+      'pifleet_developers.ana.egress.3: saw "::1"; an IPv6 address cannot be listed; use a name']),
+    ("egress to addresses",
+     {"developers/ana/egress": ["10.1.2.3", "169.254.169.254:80", "2130706433:80", "0x7f.1:80"]},
+     ['pifleet_developers.ana.egress.0: saw "10.1.2.3"; a private address; write {to: "10.1.2.3:PORT", '
+      "private: true}",
+      'pifleet_developers.ana.egress.1: saw "169.254.169.254:80"; a private address; write '
+      '{to: "169.254.169.254:PORT", private: true}',
+      'pifleet_developers.ana.egress.2: saw "2130706433:80"; use a name, or an IPv4 address as four numbers',
+      'pifleet_developers.ana.egress.3: saw "0x7f.1:80"; use a name, or an IPv4 address as four numbers']),
+    ("egress in mappings", {"developers/ana/egress": [{"to": "git.lan:443", "privat": True}, {"private": True},
+                                                      {"to": "git.lan", "private": "yes"}]},
+     ['pifleet_developers.ana.egress.0: saw a mapping; use {to: "host:port", private: true} without any other key',
+      f"pifleet_developers.ana.egress.1: saw a mapping; {FORMS}",
+      'pifleet_developers.ana.egress.2: saw a mapping; use {to: "host:port", private: true} without any other key']),
+    ("egress to a set that is none", {"developers/cy/sandboxes/kernel/egress": ["pop"]},
+     ['pifleet_developers.cy.sandboxes.kernel.egress.0: saw "pop"; write a host without a domain as "pop:443"; '
+      "for a set, did you mean pip?"]),
+    ("egress sets", {"vars/pifleet_egress_sets": {"pip": [], "ours": ["npm", "a.com", "*"], "theirs": "a.com"}},
+     [f'pifleet_egress_sets.ours.2: saw "*"; {FORMS}', 'pifleet_egress_sets.theirs: saw "a.com"; use a list',
+      "pifleet_egress_sets.pip: saw a set of this name; rename it; this one follows each host's clients",
+      'pifleet_egress_sets.ours.0: saw "npm"; a set holds hosts and no sets; write the host as "npm:443" if it '
+      "is one"]),
     ("pi's extensions", {"developers/ana/pi": {"extensions": ["x"]}},
      ["pifleet_developers.ana.pi.extensions: saw a list; this version of pifleet installs no extensions; use []"]),
     ("pi's settings as text", {"developers/ana/pi": {"settings": "dark"}},
@@ -198,6 +253,25 @@ ROWS: list[Row] = [
     ("a scripted model with an address and a key", {"models/dry/base_url": "https://x", "models/dry/key": {"env": "K"}},
      ["pifleet_models.dry.base_url: saw a base_url for a scripted model; remove it; a scripted model has none",
       "pifleet_models.dry.key: saw a key for a scripted model; remove it; a scripted model has none"]),
+    ("a proxy and authorities for a model that is not reached by https",
+     {"models/claude/base_url": "http://llm", "models/claude/proxy": "http://proxy:3128", "models/claude/ca": "hosts"},
+     ["pifleet_models.claude.proxy: saw a proxy for an address that is not https; remove it, or use https",
+      "pifleet_models.claude.ca: saw a ca for an address that is not https; remove it, or use https",
+      'pifleet_models.claude.ca: saw "hosts"; name a file that can be read (No such file or directory)']),
+    ("a proxy with a password", {"models/claude/proxy": "http://u:secret@proxy:3128"},
+     ["pifleet_models.claude.proxy: saw an address with a user or a password; use http://HOST:PORT of a proxy that "
+      "does CONNECT"]),
+    ("a proxy without a port", {"models/claude/proxy": "http://proxy"},
+     ['pifleet_models.claude.proxy: saw "http://proxy"; use http://HOST:PORT of a proxy that does CONNECT']),
+    ("models that are none, or named twice", {"defaults/model": ["dry", "dyr"], "developers/ana/model": ["dry", "dry"]},
+     ['pifleet_defaults.model: saw "dyr"; did you mean dry?',
+      'pifleet_developers.ana.model: saw "dry" more than once; list it once']),
+    ("no model in a list", {"defaults/model": []},
+     ['pifleet_defaults.model: saw a list; use the name of a model in pifleet_models, or a list of names, the one to '
+      "start with first"]),
+    ("no request to a model", {"defaults/requests_at_once": 0, "developers/ana/requests_per_minute": 1.5},
+     ["pifleet_defaults.requests_at_once: saw 0; use a whole number of requests from 1 to 1000",
+      "pifleet_developers.ana.requests_per_minute: saw 1.5; use a whole number of requests from 1 to 100000"]),
     ("a model's id with a space", {"models/claude/models": ["claude 4"]},
      ['pifleet_models.claude.models.0: saw "claude 4"; '
       "use the provider's name of a model, such as claude-sonnet-4-5"]),
@@ -212,7 +286,7 @@ ROWS: list[Row] = [
     ("a CA file that is not there", {"image_ca": "ca.pem"},
      ['pifleet_image_ca: saw "ca.pem"; name a file that can be read (No such file or directory)']),
     ("a CA file that is none", {"image_ca": "inventory.yml"},
-     ['pifleet_image_ca: saw "inventory.yml"; name a file with PEM certificates']),
+     ['pifleet_image_ca: saw "inventory.yml"; name a file with PEM certificates, without a private key']),
     ("a mirror with a password", {"apt_mirror": f"https://u:{PASTED}@mirror.example.com"},
      [f"pifleet_apt_mirror: saw an address with a user or a password; {HTTP}"]),
     ("a host's name that is an option", {"groups/pifleet_docker": {"hosts": {"-oProxyCommand=id": {}}}},
@@ -261,7 +335,7 @@ ROWS: list[Row] = [
     ("a misspelt group", {"groups/pifleet_dokcer": {"hosts": {"x": {}}}},
      ["pifleet_dokcer: saw an unknown group; did you mean pifleet_docker?"]),
     ("no host in a pifleet group", {"groups": {"web": {"hosts": {"www": {}}}}},
-     ["all: saw no host in a pifleet group; put one into pifleet_docker"]),
+     ["all: saw no host in a pifleet group; put one into pifleet_docker or pifleet_openshell"]),
     ("a fleet variable that differs between hosts", {"host/pifleet_pi_version": "0.80.0"},
      ["pifleet_pi_version: saw different values on farm-1 and farm-2; set it once, under all.vars"]),
     ("every mistake at once",

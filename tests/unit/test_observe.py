@@ -13,7 +13,8 @@ from pifleet.events import Event
 from pifleet.fleet import Connection, Host
 from pifleet.observe import SHAPE, Observed, observe, payload
 
-EMPTY = {key: [] for key in ("users", "dirs", "files", "secrets", "packages", "services", "sockets", "sandboxes")}
+EMPTY = {key: [] for key in ("users", "dirs", "files", "secrets", "packages", "services", "sockets", "filters",
+                             "clients", "sandboxes")}
 SPEC = {"fleet": "acme", "host": "here", "root": "/var/lib/pifleet", "image": {"name": "pifleet/pi:none"}, **EMPTY}
 LOCAL = Host("here", ("pifleet_docker",), Connection(local=True))
 RIGHT = {"probe": 1, **{key: kind() for key, kind in SHAPE.items()}}

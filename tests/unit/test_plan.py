@@ -10,13 +10,14 @@ import pytest
 
 from pifleet.errors import Trouble
 from pifleet.fleet import Model
-from pifleet.plan import Plan, Step, compare_host
+from pifleet.patterns import compare
+from pifleet.plan import Plan, Step
 from pifleet.secret import SecretSource
 from tests.unit.fleets import as_it_should_be, box, fleet, spec
 
 
 def steps(wanted: dict[str, Any], seen: dict[str, Any]) -> list[Step]:
-    return [step for step in compare_host(wanted, seen) if step]
+    return [step for step in compare(wanted, seen) if step]
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_a_host_that_is_as_its_spec_says_has_no_step(wanted: dict[str, Any]) -> 
 
 def test_a_bare_host_needs_everything_and_each_step_says_so(wanted: dict[str, Any]) -> None:
     bare = {"engine": {"answers": False}, **{k: {} for k in (
-        "images", "users", "packages", "services", "sockets", "containers", "repos", "paths")}}
+        "images", "users", "packages", "services", "sockets", "filters", "clients", "containers", "repos", "paths")}}
 
     found = steps(wanted, bare)
 
@@ -76,6 +77,10 @@ DAMAGES = [
     ("a foreign comment", _set("users", "pi-ana", "gecos", to="Ana"), "user pi-ana", "change", "gecos differs"),
     ("gateway killed", _set("services", "pifleet-gateway", "running", to=False),
      "service pifleet-gateway", "change", "running differs"),
+    ("a key that the gateway was not told of", _set("services", "pifleet-gateway", "current", to=False),
+     "service pifleet-gateway", "change", "current differs"),
+    ("a tunnel that nobody needs", lambda seen: seen["services"].update({"pifleet-tunnel-old": {"wanted": False}}),
+     "service pifleet-tunnel-old", "change", "no longer needed"),
     ("configuration edited", _set("paths", GATEWAY, "sha256", to="0"), GATEWAY, "change", "sha256 differs"),
     ("key edited", _set("paths", "/etc/pifleet/gateway/keys/paid.conf", "hmac", to="0"),
      "/etc/pifleet/gateway/keys/paid.conf", "change", "hmac differs"),

@@ -23,13 +23,14 @@ SHA = "a" * 40
 
 
 def spec(root: Path, **parts) -> dict:
-    empty = {key: [] for key in ("users", "dirs", "files", "secrets", "packages", "services", "sockets", "sandboxes")}
+    empty = {key: [] for key in ("users", "dirs", "files", "secrets", "packages", "services", "sockets", "filters",
+                                 "clients", "sandboxes")}
     return {"fleet": "acme", "host": "here", "root": str(root), "image": {"name": "pifleet/pi:none"}, **empty, **parts}
 
 
 def probed(wanted: dict, python: str = sys.executable, first: str = "") -> dict:
     """The probe's answer; `first` is done to it before it looks."""
-    program = LOADER.replace("probe.main", f"{first}; probe.main") if first else LOADER
+    program = LOADER.replace("module.main", f"{first}; module.main") if first else LOADER
     done = subprocess.run([python, "-IS", "-c", program], input=payload(wanted, "nonce"), capture_output=True,
                           timeout=60, check=False)
     assert done.returncode == 0, done.stderr.decode()
@@ -194,7 +195,8 @@ def listener(tmp_path):
 
 
 def health(path: Path, root: Path, first: str = "") -> dict:
-    return probed(spec(root, sockets=[{"path": str(path)}]), first=first)["sockets"][str(path)]
+    wanted = spec(root, sockets=[{"path": str(path), "ask": "/health", "status": 200}])
+    return probed(wanted, first=first)["sockets"][str(path)]
 
 
 def test_a_model_socket_is_asked_for_its_health(tmp_path, listener):
@@ -213,7 +215,7 @@ def test_a_model_socket_that_hangs_or_drips_is_given_up(tmp_path, listener):
             peer.sendall(b"H")
             time.sleep(0.2)
 
-    seen = health(listener(drip), tmp_path, first="probe.SOCKET_SECONDS = 0.5")
+    seen = health(listener(drip), tmp_path, first="module.SOCKET_SECONDS = 0.5")
     assert seen == {"answers": False, "answer": ""}
 
 
@@ -247,7 +249,8 @@ def test_what_cannot_be_seen_is_null_with_a_reason(tmp_path):
 def test_a_part_that_takes_too_long_is_unknown_and_the_others_are_seen(tmp_path):
     wanted = spec(tmp_path, users=[{"name": "root", "uid": 0, "gecos": ""}, {"name": "x", "uid": 1, "gecos": ""}],
                   packages=[{"name": "coreutils", "command": "ls"}])
-    seen = probed(wanted, first="import time; probe.SECTION_SECONDS = 0.2; probe._user = lambda name: time.sleep(60)")
+    slow = "import time; module.looking.SECTION_SECONDS = 0.2; module._user = lambda name: time.sleep(60)"
+    seen = probed(wanted, first=slow)
     assert seen["users"] == {"root": None, "x": None}
     assert "took more than" in seen["unknown"]["users/root"]
     assert seen["packages"] == {"coreutils": True}

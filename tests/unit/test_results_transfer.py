@@ -26,8 +26,10 @@ def saying(script: str, *args: object) -> LocalStream:
 
 
 def received(stream: LocalStream, limits: Limits = LIMITS) -> Iterator[tuple[bytes, bytes]]:
+    transfer = Transfer(stream, limits)
     try:
-        yield from Transfer(stream, limits).frames()
+        yield from transfer.frames()
+        transfer.last_words()
     finally:
         stream.close()
 
@@ -124,6 +126,7 @@ def test_the_program_that_is_sent_needs_nothing_that_is_installed(tmp_path: Path
         stream = LocalStream([sys.executable, *ARGV[1:]], env={"PATH": "/nonexistent", "HOME": str(tmp_path)})
         transfer = Transfer(stream, LIMITS)
         transfer.ask(capture({"workspace": "/", "sessions": "/"}), "")
+        transfer.provide()
         with pytest.raises(Refusal, match="cut off"):
             answers += transfer.frames()
         stream.close()
@@ -138,12 +141,14 @@ def test_a_program_that_is_kept_is_not_sent_again_and_a_changed_one_is(tmp_path:
         stream.send = lambda data, send=send, lengths=lengths: (lengths.append(len(data)), send(data))  # type: ignore
         transfer = Transfer(stream, LIMITS)
         transfer.ask(capture({"workspace": "/", "sessions": "/"}), "")
+        transfer.provide()
         with pytest.raises(Refusal, match="cut off"):
             list(transfer.frames())
         sent.append(sum(lengths))
         stream.close()
         if attempt == 1:
-            (kept,) = (tmp_path / ".cache/pifleet").iterdir()
+            kept, compiled = sorted((tmp_path / ".cache/pifleet").iterdir())
+            compiled.write_bytes(b"")
             kept.write_bytes(kept.read_bytes()[:-1])
     assert (sent[1], sent[2]) == (66, sent[0])
 

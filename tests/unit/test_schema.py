@@ -25,7 +25,8 @@ def complaints(value: Any, schema: dict[str, Any], at: str = "") -> list[str]:
         return [] if any(not complaints(value, one, at) for one in schema["anyOf"]) else [at]
     if isinstance(value, str) and "{{" in value:
         return []
-    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None),
+             "boolean": bool}
     types = [schema["type"]] if isinstance(schema.get("type"), str) else schema.get("type", [])
     if types and not any(isinstance(value, kinds[one]) for one in types):
         return [at]

@@ -23,10 +23,12 @@ def into_sandbox(call: Call, chosen: Chosen, part: str, sandbox_id: str, title: 
 
     Raises BadInput, SandboxFailed, HostFailed.
     """
+    store = Path(call.fleet.results)
     with opened(call, title) as (driver, box, host), call.output.progress() as emit:
         done = put_back(
-            lambda argv: driver.stream(box, argv), store=Path(call.fleet.results), sandbox_id=sandbox_id,
+            lambda argv: driver.claimed(box, argv, "restore", store), store=store, sandbox_id=sandbox_id,
             generation=chosen.number, units=[part] if part else None, artifacts=box.artifacts, force=force,
+            limits=chosen.store.limits,
             progress=lambda what, sent: emit(Event("restore", host.name, box.title, f"{what}, {size(sent)}")),
         )
         emit(Event("restore", host.name, box.title, state="ok" if done.complete else "failed"))

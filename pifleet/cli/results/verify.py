@@ -44,7 +44,7 @@ def command(call: Call, sandboxes: tuple[str, ...], generation: int | None) -> i
 def _look(output: Output, place: Place, number: int | None) -> dict[str, Any]:
     """One sandbox, shown and as an element of the document."""
     try:
-        found = verify(place.results, place.id, place.title, number)
+        found = verify(place.results, place.id, place.title, number, limits=place.limits)
     except BadInput:
         raise
     except PifleetError as error:

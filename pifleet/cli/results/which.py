@@ -4,7 +4,7 @@ It must not look into a generation."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from pifleet.cli.call import Call
-from pifleet.results import Chosen, choose, kept_sandboxes
+from pifleet.results import Chosen, Limits, choose, kept_sandboxes
 
 numbered: Callable[[Any], Any] = click.option(
     "-g", "--generation", type=click.IntRange(min=1), metavar="N", help="An earlier pull than the newest.")
@@ -26,10 +26,11 @@ class Place:
     title: str
     id: str
     part: str = ""
+    limits: Limits = field(default_factory=Limits)
 
     def choose(self, number: int | None) -> Chosen:
         """Raises BadInput where there is no such generation."""
-        return choose(self.results, self.id, self.title, number)
+        return choose(self.results, self.id, self.title, number, limits=self.limits)
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Places:
         """Title -> id of those that only the results know."""
         return kept_sandboxes(self.results, {box.id for box in self.call.fleet.sandboxes})
 
+    def _place(self, title: str, sandbox_id: str, part: str = "") -> Place:
+        return Place(self.results, title, sandbox_id, part, Limits(**self.call.fleet.pull_limits))
+
     def all(self, titles: Sequence[str]) -> list[Place]:
         """Those named, or every one. Raises BadInput for a name that is none."""
         named = {title: found for title in titles
@@ -55,8 +59,8 @@ class Places:
         boxes = self.call.sandboxes(asked) if asked or not titles else ()
         narrowed = titles or self.call.developer or self.call.pattern
         gone = named.values() if narrowed else self.gone
-        return [*(Place(self.results, box.title, box.id) for box in boxes),
-                *(Place(self.results, title, self.gone[title]) for title in gone)]
+        return [*(self._place(box.title, box.id) for box in boxes),
+                *(self._place(title, self.gone[title]) for title in gone)]
 
     def one(self, typed: str) -> Place:
         """What DEV[/SANDBOX][/REPO[/PATH]] means: a sandbox of that name rather than a repository of it."""
@@ -66,16 +70,16 @@ class Places:
         whole = f"{developer}/{name}" if name else developer
         box = fleet.sandbox(whole)
         if box:
-            return Place(self.results, box.title, box.id, below if name else "")
+            return self._place(box.title, box.id, below if name else "")
         if title := self._gone(whole):
-            return Place(self.results, title, self.gone[title], below)
+            return self._place(title, self.gone[title], below)
         box = fleet.sandbox(developer)
         if box and name:
-            return Place(self.results, box.title, box.id, rest)
+            return self._place(box.title, box.id, rest)
         if title := self._gone(developer):
-            return Place(self.results, title, self.gone[title], rest)
+            return self._place(title, self.gone[title], rest)
         box = self.call.sandbox(whole)
-        return Place(self.results, box.title, box.id)
+        return self._place(box.title, box.id)
 
     def _gone(self, title: str) -> str:
         """The title of a sandbox that only the results know, by which DEV may mean the one called main; else ""."""

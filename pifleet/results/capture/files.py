@@ -7,9 +7,10 @@ import hashlib
 import os
 from typing import IO, NamedTuple
 
-from pifleet.results.capture.memory import UnitMemory, facts_of
+from pifleet.results.capture.memory import Memory, UnitMemory
 from pifleet.results.capture.packs import Sender, object_id
 from pifleet.results.capture.repository import Repository
+from pifleet.results.capture.stats import facts_of
 from pifleet.results.capture.trees import TREE, Entry, Made, tree_content
 
 BIG = 1 << 20  # files beyond are told as blocks, unless the history holds them
@@ -28,10 +29,10 @@ class Read(NamedTuple):
 
 
 class Reader:
-    """Sends what neither `old` (when it is `known` to be home's state) nor the repository's history brings home."""
+    """Sends what neither `memory` (where it is that of home's state) nor the repository's history brings home."""
 
-    def __init__(self, repository: Repository, old: UnitMemory, sender: Sender, *, known: bool) -> None:
-        self._repository, self._old, self._sender, self._known = repository, old, sender, known
+    def __init__(self, repository: Repository, old: UnitMemory, sender: Sender, memory: Memory) -> None:
+        self._repository, self._old, self._sender, self._memory = repository, old, sender, memory
         self._history: set[bytes] | None = None
         self.blocks: dict[bytes, bytes] = dict(old.blocks)
         self.block_trees: Made = []
@@ -39,17 +40,15 @@ class Reader:
 
     @property
     def history(self) -> set[bytes]:
-        """Asked for at the first file that is new."""
+        """What home does not hold and gets with the history; asked for at the first file that is new."""
         if self._history is None:
-            self._history = self._repository.objects() if self._repository.git_dir else set()
+            since = self._old.head_tree if self._memory.known else ""
+            self._history = self._repository.objects(since) if self._repository.git_dir else set()
         return self._history
 
     def comes_home(self, oid: bytes) -> bool:
         """Whether home holds this, or gets it with the history."""
-        return (self._known and self._old.holds(oid)) or oid in self.history
-
-    def tree_comes_home(self, oid: bytes) -> bool:
-        return (self._known and oid in self._old.trees) or oid in self.history
+        return (self._memory.known and oid in self._memory.held) or oid in self.history
 
     def give(self, data: bytes) -> bytes:
         """The id of a blob, sent where home lacks it."""
@@ -67,20 +66,19 @@ class Reader:
             with open(os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as file:
                 before = os.fstat(file.fileno())
                 big = before.st_size > BIG
-                oid = self._big(file, before.st_size) if big else self.give(file.read(BIG + 1))
+                oid = self._big(file, before.st_size) if big else self.give(file.read(before.st_size + 1))
                 after = os.fstat(file.fileno())
             # A big file of the history is a plain blob again.
             kind = b"fF" if not before.st_mode & 0o100 else b"xX"
             letter = kind[1:] if big and oid in self.sizes else kind[:1]
-            changed = any(getattr(before, fact) != getattr(after, fact)
-                          for fact in ("st_size", "st_mtime_ns", "st_ctime_ns"))
+            changed = facts_of(before) != facts_of(after)
             if not changed or attempt == _ATTEMPTS - 1:
                 break
         return Read(letter, oid, facts_of(before), changed)
 
     def _big(self, file: IO[bytes], size: int) -> bytes:
-        """The id of the blob where the history holds it, else that of the tree of its blocks."""
-        if self._repository.git_dir and (oid := _whole(file, size)) in self.history:
+        """The id of the blob where that is at home or in the history, else that of the tree of its blocks."""
+        if self._repository.git_dir and self.comes_home(oid := _whole(file, size)):
             return oid
         file.seek(0)
         ids: list[bytes] = []

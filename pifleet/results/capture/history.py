@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 from pifleet.results.capture.framing import SECTION
@@ -16,55 +16,94 @@ from pifleet.results.capture.tool import ENV, GIT, Broken, git
 _PACK = ("pack-objects", "--stdout", "-q", "--delta-base-offset")
 
 
-def send_history(repository: Repository, wanted: Iterable[str], known: Iterable[str], sender: Sender) -> None:
-    """Everything that `wanted` reaches and `known` does not. Raises Broken when an object is missing.
+class History:
+    """Everything that `wanted` reaches and `known` does not; the first of its packs is in the making from now on.
 
     Little goes as one pack of differences. Much goes file by file in packs of one section, so that a cut costs one
-    section, and the folders and commits, which refer to all others, at the end.
+    section, and the folders and commits, which refer to all others, at the end. Raises Broken when an object is
+    missing. A context manager, since what has begun must end.
     """
-    sender.ask()
-    asked = _lines(sorted(wanted)) + _lines(f"^{oid}" for oid in _there(repository, {*known, *sender.have}))
-    listed = _git(repository, "rev-list", "--objects", "--no-object-names", "--stdin", data=asked)
-    if not listed:
-        return None
-    check = "--batch-check=%(objectname) %(objecttype) %(objectsize:disk)"
-    facts = [line.split() for line in _git(repository, "cat-file", check, data=listed).splitlines()]
-    if any(len(fact) != 3 for fact in facts):
-        raise Broken("git.connectivity", "an object of the history is missing")
-    if sum(int(size) for _, _, size in facts) <= SECTION:
-        return _pack(repository, sender, asked, "--revs", "--thin")
-    part: list[bytes] = []
-    room = SECTION
-    for oid, kind, size in facts:
-        if kind == b"blob" and bytes.fromhex(oid.decode()) not in sender.held:
-            part.append(oid)
-            room -= int(size)
-            if room <= 0:
-                _pack(repository, sender, _lines(part))
-                part, room = [], SECTION
-    if part:
-        _pack(repository, sender, _lines(part))
-    return _pack(repository, sender, _lines(oid for oid, kind, _ in facts if kind != b"blob"))
+
+    def __init__(self, repository: Repository, wanted: Iterable[str], known: Iterable[str], sender: Sender) -> None:
+        sender.ask()
+        self._repository, self._sender = repository, sender
+        asked = _lines(sorted(wanted)) + _lines(f"^{oid}" for oid in _there(repository, {*known, *sender.have}))
+        self._packs = self._planned(asked)
+        first = next(self._packs, None)
+        self._begun = _Packing(repository, *first) if first else None
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._begun:
+            self._begun.stop()
+
+    def send(self) -> None:
+        while self._begun:
+            self._begun.send(self._sender)
+            following = next(self._packs, None)
+            self._begun = _Packing(self._repository, *following) if following else None
+
+    def _planned(self, asked: bytes) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+        """What to ask of git for each pack, and how."""
+        listed = _git(self._repository, "rev-list", "--objects", "--no-object-names", "--stdin", data=asked)
+        if not listed:
+            return
+        check = "--batch-check=%(objectname) %(objecttype) %(objectsize:disk)"
+        facts = [line.split() for line in _git(self._repository, "cat-file", check, data=listed).splitlines()]
+        if any(len(fact) != 3 for fact in facts):
+            raise Broken("git.connectivity", "an object of the history is missing")
+        if sum(int(size) for _, _, size in facts) <= SECTION:
+            yield asked, ("--revs", "--thin")
+            return
+        part: list[bytes] = []
+        room = SECTION
+        for oid, kind, size in facts:
+            if kind == b"blob" and bytes.fromhex(oid.decode()) not in self._sender.held:
+                part.append(oid)
+                room -= int(size)
+                if room <= 0:
+                    yield _lines(part), ()
+                    part, room = [], SECTION
+        if part:
+            yield _lines(part), ()
+        yield _lines(oid for oid, kind, _ in facts if kind != b"blob"), ()
+
+
+class _Packing:
+    """One pack, made by git while other things are done."""
+
+    def __init__(self, repository: Repository, asked: bytes, options: tuple[str, ...]) -> None:
+        command: list[str | bytes] = [*GIT, b"--git-dir=" + repository.git_dir, *_PACK, *options]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by send() or stop()
+        with tempfile.TemporaryFile() as request:
+            request.write(asked)
+            request.seek(0)
+            self._git = subprocess.Popen(command, stdin=request, stdout=subprocess.PIPE, stderr=self._errors,
+                                         env={**ENV, **repository.env}, cwd=repository.git_dir)
+
+    def send(self, sender: Sender) -> None:
+        with self._errors, self._git as packer:
+            assert packer.stdout
+            sender.pipe(packer.stdout)
+            packer.wait()
+            sender.finish(whole=packer.returncode == 0)
+            if packer.returncode:
+                raise Broken("git.connectivity", f"git pack-objects: {_said(self._errors)}")
+
+    def stop(self) -> None:
+        assert self._git.stdout
+        self._git.kill()
+        self._git.stdout.close()
+        self._git.wait()
+        self._errors.close()
 
 
 def _there(repository: Repository, oids: Iterable[str]) -> list[str]:
     """Those that this repository has too."""
     shown = _git(repository, "cat-file", "--batch-check", data=_lines(sorted(oids)))
     return [line.split()[0].decode() for line in shown.splitlines() if not line.endswith(b"missing")]
-
-
-def _pack(repository: Repository, sender: Sender, asked: bytes, *options: str) -> None:
-    command: list[str | bytes] = [*GIT, b"--git-dir=" + repository.git_dir, *_PACK, *options]
-    with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as errors:
-        request.write(asked)
-        request.seek(0)
-        with subprocess.Popen(command, stdin=request, stdout=subprocess.PIPE, stderr=errors,
-                              env={**ENV, **repository.env}, cwd=repository.git_dir) as packer:
-            assert packer.stdout
-            sender.pipe(packer.stdout)
-        sender.finish(whole=packer.returncode == 0)
-        if packer.returncode:
-            raise Broken("git.connectivity", f"git pack-objects: {_said(errors)}")
 
 
 def _git(repository: Repository, *args: str, data: bytes) -> bytes:

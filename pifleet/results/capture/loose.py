@@ -13,6 +13,10 @@ _NAME = re.compile(r"[0-9a-f]{38}")
 _FOLDERS = [f"{number:02x}" for number in range(256)]
 # A folder's time may be this coarse: what changed lately is read again next time.
 _YOUNG_NS = 2_000_000_000
+_ID = 20
+# A pack's index (gitformat-pack): magic, version, 256 numbers of which the last counts the ids, then these.
+_VERSION_2 = b"\xfftOc\0\0\0\2"
+_IDS_AT = 8 + 256 * 4
 
 Git = Callable[..., bytes]
 
@@ -47,14 +51,17 @@ class Loose:
                 if self.places.get(name, (0,))[0] == changed:
                     now.places[name] = self.places[name]
                 else:
-                    new[name] = (0 if changed > young else changed, list(_ids(objects, name, git)))
+                    new[name] = (0 if changed > young else changed, _ids(objects, name))
             except OSError:
                 continue
-        asked = "".join(f"{oid}\n" for _, oids in new.values() for oid in oids).encode()
-        told = git("cat-file", "--batch-check", data=asked) if asked else b""
-        commits = {line[:40].decode() for line in told.splitlines() if line.split()[1:2] == [b"commit"]}
+        asked = b"".join(oids.hex("\n", _ID).encode() + b"\n" for _, oids in new.values() if oids)
+        told = git("cat-file", "--batch-check=%(objecttype) %(objectname)", data=asked).splitlines() if asked else []
+        at = 0
         for name, (changed, oids) in new.items():
-            now.places[name] = (changed, "".join(oid for oid in oids if oid in commits))
+            count = len(oids) // _ID
+            commits = [line[7:].decode() for line in told[at : at + count] if line.startswith(b"commit ")]
+            now.places[name] = (changed, "".join(commits))
+            at += count
         return now
 
 
@@ -65,8 +72,15 @@ def _packs(objects: str) -> list[str]:
         return []
 
 
-def _ids(objects: str, name: str, git: Git) -> list[str]:
+def _ids(objects: str, name: str) -> bytes:
+    """The ids in a folder or pack, one after the other. Raises OSError."""
     if name in _FOLDERS:
-        return [name + rest for rest in os.listdir(os.path.join(objects, name)) if _NAME.fullmatch(rest)]
+        return b"".join(bytes.fromhex(name + rest) for rest in os.listdir(os.path.join(objects, name))
+                        if _NAME.fullmatch(rest))
     with open(os.path.join(objects, name), "rb") as file:
-        return [line.split()[1].decode() for line in git("show-index", data=file.read()).splitlines()]
+        head = file.read(_IDS_AT)
+        if head[:8] == _VERSION_2:
+            return file.read(_ID * int.from_bytes(head[-4:], "big"))
+        # Version 1: each id comes after its offset.
+        rest = head[1024:] + file.read()
+        return b"".join(rest[at + 4 : at + 4 + _ID] for at in range(0, len(rest) - 2 * _ID, 4 + _ID))

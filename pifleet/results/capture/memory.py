@@ -1,50 +1,51 @@
-"""Owns what a capture remembers for the next one: which file had which facts and id, and in which state that was sent.
+"""Owns what a capture remembers for the next one: which folder and file had which facts and ids, in which state.
 It must not be believed by anybody outside: home names the state that it holds, and only an equal one counts as known.
 
-A memory lies in the sandbox user's own cache folder under the name of its state. One that is lost or of another form
+A memory is a folder in the sandbox user's own cache under the name of its state. One that is lost or of another form
 costs time and bytes, never work.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
+import shutil
 import struct
 import tempfile
-import zlib
 from typing import Any
 
+from pifleet.results.capture.keeping import folders_in, folders_kept, records_in, records_kept, split
 from pifleet.results.capture.loose import Loose
+from pifleet.results.capture.place import Place, PlaceMemory
+from pifleet.results.capture.stats import FACTS, whole
 
-FORM = 2
+FORM = 3
 KEPT = 3
-_FACTS = struct.Struct("<qqqQ")  # size, mtime and ctime in nanoseconds, inode
-_RECORD = _FACTS.size + 21
-
-
-def facts_of(seen: os.stat_result) -> bytes:
-    return _FACTS.pack(seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
-
-
-def size_in(facts: bytes) -> int:
-    return int(_FACTS.unpack(facts)[0])
+_MAIN = "memory"
+_IN_TREE = re.compile(rb"\d+ [^\0]+\0(.{20})", re.DOTALL)
+_BROKEN = (OSError, ValueError, KeyError, TypeError, struct.error)
 
 
 class UnitMemory:
-    """One unit: a record (facts, kind, id) for each file, ids of trees, blocks by file, commits, loose objects.
+    """One unit: records of the files that are not in its snapshot, trees, blocks by file, commits, loose objects.
 
-    Kinds are `l` link, `f` file, `x` executable, and `F`, `X` for those whose id names a tree of blocks.
+    `ignored` and `unshown` (path -> mode and id) are what its folders were looked into with; `repository` is what its
+    git directory told.
     """
 
     def __init__(self) -> None:
-        self.state = ""
+        self.state = self.head_tree = ""
         self.files: dict[bytes, bytes] = {}  # part and path -> record
         self.trees: set[bytes] = set()
         self.blocks: dict[bytes, bytes] = {}  # id of the tree of a file's blocks -> their ids
         self.commits: list[str] = []
+        self.ignored: set[bytes] = set()
+        self.unshown: dict[bytes, tuple[int, bytes]] = {}
+        self.repository: dict[str, Any] = {}
         self.loose = Loose()
-        self._oids: set[bytes] | None = None
 
     def put(self, key: bytes, facts: bytes, kind: bytes, oid: bytes) -> None:
         self.files[key] = facts + kind + oid
@@ -52,65 +53,90 @@ class UnitMemory:
     def get(self, key: bytes, facts: bytes) -> tuple[bytes, bytes] | None:
         """(kind, id) of a file that has not changed since."""
         record = self.files.get(key)
-        if record is None or record[: _FACTS.size] != facts:
+        if record is None or record[: FACTS.size] != facts:
             return None
-        return record[_FACTS.size : _FACTS.size + 1], record[-20:]
+        return record[FACTS.size : FACTS.size + 1], record[-20:]
 
-    def holds(self, oid: bytes) -> bool:
-        """Whether a file or a block of this id was sent."""
-        if self._oids is None:
-            self._oids = {record[-20:] for record in self.files.values()}
-            for blocks in self.blocks.values():
-                self._oids |= {blocks[at : at + 20] for at in range(0, len(blocks), 20)}
-        return oid in self._oids
-
-    def head(self) -> dict[str, Any]:
-        return {"state": self.state, "commits": self.commits, "loose": self.loose.told(),
+    def told(self) -> dict[str, Any]:
+        return {"state": self.state, "head_tree": self.head_tree, "commits": self.commits, "loose": self.loose.told(),
                 "trees": b"".join(sorted(self.trees)).hex(), "files": len(self.files),
-                "blocks": {oid.hex(): blocks.hex() for oid, blocks in self.blocks.items()}}
+                "blocks": {oid.hex(): blocks.hex() for oid, blocks in self.blocks.items()},
+                "repository": self.repository, "ignored": [path.decode("latin-1") for path in sorted(self.ignored)],
+                "unshown": [(path.decode("latin-1"), mode, oid.hex()) for path, (mode, oid) in self.unshown.items()]}
 
     @classmethod
-    def read(cls, head: dict[str, Any], paths: list[bytes], records: bytes) -> UnitMemory:
+    def of(cls, told: dict[str, Any], files: dict[bytes, bytes]) -> UnitMemory:
         self = cls()
-        self.state, self.commits, self.loose = head["state"], list(head["commits"]), Loose(head["loose"])
-        trees = bytes.fromhex(head["trees"])
-        self.trees = {trees[at : at + 20] for at in range(0, len(trees), 20)}
-        self.blocks = {bytes.fromhex(oid): bytes.fromhex(blocks) for oid, blocks in head["blocks"].items()}
-        self.files = {path: records[at * _RECORD : (at + 1) * _RECORD] for at, path in enumerate(paths)}
+        self.state, self.head_tree, self.commits = told["state"], told["head_tree"], list(told["commits"])
+        self.loose, self.files, self.trees = Loose(told["loose"]), files, set(split(bytes.fromhex(told["trees"]), 20))
+        self.blocks = {bytes.fromhex(oid): bytes.fromhex(blocks) for oid, blocks in told["blocks"].items()}
+        self.repository, self.ignored = told["repository"], {path.encode("latin-1") for path in told["ignored"]}
+        self.unshown = {path.encode("latin-1"): (mode, bytes.fromhex(oid)) for path, mode, oid in told["unshown"]}
         return self
 
 
 class Memory:
-    """All units by key; `known` says that home holds just this state."""
+    """All units by key, places by name, and the folders of the repositories; `known`: home holds just this state."""
 
     def __init__(self) -> None:
         self.units: dict[str, UnitMemory] = {}
+        self.places: dict[str, PlaceMemory] = {}
+        self.apart: set[bytes] = set()
         self.known = False
+        self._held: set[bytes] | None = None
+
+    @property
+    def held(self) -> set[bytes]:
+        """Ids of all files, blocks and folders of this state, commits and their histories left out."""
+        if self._held is None:
+            self._held = set()
+            for place in self.places.values():
+                trees = [folder.tree for folder in place.folders.values()]
+                self._held.update(_IN_TREE.findall(b"".join(trees)))
+            for unit in self.units.values():
+                self._held.update(unit.trees, (record[-20:] for record in unit.files.values()))
+                for blocks in unit.blocks.values():
+                    self._held.update(split(blocks, 20))
+        return self._held
 
     @classmethod
     def load(cls, folder: str, state: str) -> Memory:
         """That of `state`, else the newest one, else an empty one."""
-        self = cls()
         own = os.path.join(folder, state)
-        self.known = bool(state) and os.path.isfile(own)
-        others = [] if self.known else sorted(_memories(folder), key=os.path.getmtime)
-        for path in [own] if self.known else others[-1:]:
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, zlib.error, struct.error):
-                with open(path, "rb") as file:
-                    self.units = _parsed(file.read())
+        known = bool(state) and os.path.isdir(own)
+        others = [] if known else sorted(_memories(folder), key=os.path.getmtime)
+        for path in [own] if known else others[-1:]:
+            with contextlib.suppress(*_BROKEN):
+                self = _read(path)
+                self.known = known
                 return self
-        self.known = False
-        return self
+        return cls()
 
-    def save(self, folder: str, state: str) -> None:
+    def save(self, folder: str, state: str, places: dict[str, Place]) -> None:
         """Keep this one and the few newest others; a folder that cannot be written keeps none."""
+        new = ""
         with contextlib.suppress(OSError):
             os.makedirs(folder, mode=0o700, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-", delete=False) as file:
-                file.write(_written(self.units))
-            os.replace(file.name, os.path.join(folder, state))
+            new = tempfile.mkdtemp(prefix=".new-", dir=folder)
+            parts = [b"", *(part for unit in self.units.values() for part in records_kept(unit.files))]
+            head: dict[str, Any] = {"form": FORM, "apart": [path.decode("latin-1") for path in sorted(self.apart)],
+                                    "units": {key: unit.told() for key, unit in self.units.items()}, "places": {}}
+            for name, place in places.items():
+                index, records, content = place.watch.kept(place.survey)
+                _keep(os.path.join(new, name), index, content)
+                folders = place.survey.kept()
+                head["places"][name] = [len(folders), len(records), bool(index or content)]
+                parts += [*folders_kept(folders), *records_kept(records)]
+            parts[0] = json.dumps(head).encode() + b"\n"
+            data = b"".join(parts)
+            with open(os.path.join(new, _MAIN), "wb") as file:
+                file.write(data + hashlib.sha1(data).digest())  # noqa: S324 against damage only
+            _remove(os.path.join(folder, state))
+            os.rename(new, os.path.join(folder, state))
             for path in sorted(_memories(folder), key=os.path.getmtime)[:-KEPT]:
-                os.unlink(path)
+                _remove(path)
+            return
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _memories(folder: str) -> list[str]:
@@ -120,27 +146,45 @@ def _memories(folder: str) -> list[str]:
         return []
 
 
-def _written(units: dict[str, UnitMemory]) -> bytes:
-    head = json.dumps({"form": FORM, "units": {key: unit.head() for key, unit in units.items()}}).encode()
-    parts = [head, b"\n"]
-    for unit in units.values():
-        paths = b"\0".join(unit.files)
-        parts += [struct.pack("<Q", len(paths)), paths, *unit.files.values()]
-    return zlib.compress(b"".join(parts), 1)
+def _remove(path: str) -> None:
+    """A memory; one of an older form is a file."""
+    with contextlib.suppress(OSError):
+        os.unlink(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
-def _parsed(data: bytes) -> dict[str, UnitMemory]:
-    data = zlib.decompress(data)
+def _keep(path: str, index: bytes, content: bytes) -> None:
+    """Indexes are never written to, so two memories may share one."""
+    if content:
+        with open(path, "wb") as file:
+            file.write(content)
+    elif index:
+        try:
+            os.link(index, path)
+        except OSError:
+            shutil.copyfile(index, path)
+
+
+def _read(path: str) -> Memory:
+    with open(os.path.join(path, _MAIN), "rb") as file:
+        data = file.read()
     at = data.index(b"\n") + 1
     head = json.loads(data[:at])
-    units: dict[str, UnitMemory] = {}
-    for key, told in head["units"].items() if head["form"] == FORM else ():
-        size = struct.unpack_from("<Q", data, at)[0]
-        paths = data[at + 8 : at + 8 + size].split(b"\0") if size else []
-        at += 8 + size
-        end = at + told["files"] * _RECORD
-        if len(paths) != told["files"] or end > len(data):
-            raise ValueError(key)
-        units[key] = UnitMemory.read(told, paths, data[at:end])
-        at = end
-    return units
+    if not whole(data) or head["form"] != FORM:
+        raise ValueError(path)
+    memory = Memory()
+    memory.apart = {folder.encode("latin-1") for folder in head["apart"]}
+    for key, told in head["units"].items():
+        files, at = records_in(data, at, told["files"])
+        memory.units[key] = UnitMemory.of(told, files)
+    for name, (folders, records, compared) in head["places"].items():
+        place = memory.places[name] = PlaceMemory()
+        place.folders, at = folders_in(data, at, folders)
+        place.records, at = records_in(data, at, records)
+        if compared:
+            index = os.path.join(path, name)
+            place.index = os.fsencode(index)
+            with open(index, "rb") as file:
+                if not whole(file.read()):
+                    raise ValueError(index)
+    return memory

@@ -1,20 +1,21 @@
-"""Owns what a repository says about itself: HEAD, refs, index, stashes, lost commits, an operation in progress.
+"""Owns what a repository says about itself: HEAD, refs, stashes, lost commits, an operation in progress.
 It must not write to the repository or read its work tree."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
+from pifleet.results.capture.gitdir import git_folders, mark_of, plain_files
 from pifleet.results.capture.loose import Loose
+from pifleet.results.capture.memory import UnitMemory
+from pifleet.results.capture.staging import copied, ignored, staging
 from pifleet.results.capture.tool import Broken, git, quoted
-from pifleet.results.capture.trees import EMPTY, nest
+from pifleet.results.capture.trees import EMPTY, Entry
 
 Note = tuple[bytes, str, int]  # path, reason, bytes
 
@@ -27,11 +28,8 @@ OPERATIONS = {"MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "
               "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "BISECT_LOG": "bisect"}
 STATE = (*OPERATIONS, "MERGE_MSG", "MERGE_MODE", "SQUASH_MSG", "REBASE_HEAD", "ORIG_HEAD", "AUTO_MERGE",
           "BISECT_START", "BISECT_TERMS", "BISECT_NAMES", "BISECT_EXPECTED_REV", "sequencer")
-# Index entries that the work tree need not show: submodules, and what a sparse checkout leaves out (`ls-files -sv`).
-_UNSHOWN = re.compile(rb"(?:^|\0)(?:[A-Za-z] (160000)|[Ss] (\d{6})) ([0-9a-f]{40}) 0\t([^\0]+)")
-_STAGED = re.compile(rb"(?:^|\0)[A-Za-z?] (\d{6}) ([0-9a-f]{40}) 0\t([^\0]+)")
-_CHANGE = re.compile(rb":\d{6} (\d{6}) [0-9a-f]{40} ([0-9a-f]{40}) ([A-Z])\d*\0[^\0]+\0")
-_LISTED = re.compile(rb"(?:^|\0)[^\t\0]*?([0-9a-f]{40})\t")
+_NONE = b"/nonexistent"  # git reads, and so touches, an index also where it needs none
+_NEW = re.compile(rb":\d{6} \d{6} [0-9a-f]{40} ([0-9a-f]{40}) [AMT]\0")
 
 
 def storable(name: str) -> bool:
@@ -55,48 +53,81 @@ class Repository:
         self.env: dict[str, str] = {}  # with which git finds all objects
         self.index: dict[bytes, Any] | None = None  # nested, see trees.nest; None where it is as HEAD
         self.staged: set[str] = set()  # ids of its blobs that HEAD has not at their place
-        self.unshown: dict[bytes, Any] = {}  # nested, see trees.nest
+        self.unshown: dict[bytes, Entry] = {}
         self.unmerged: list[tuple[int, str, bytes]] = []  # stage, blob, path
         self.ignored: set[bytes] = set()
         self.state_files: list[tuple[bytes, bytes]] = []  # (relative to the git directory, full path)
         self.notes: list[Note] = []
         self.loose = Loose()
-        self._root = b""
+        self._root = self._index = b""
+        self._mark = ""
 
     @classmethod
-    def read(cls, git_dir: bytes, root: bytes, bare: bool, workspace: bytes, scratch: bytes,
-             loose: Loose) -> Repository:
-        """`loose` is what was seen of its loose objects before. Raises Broken where git, or home, cannot cope."""
+    def read(cls, git_dir: bytes, root: bytes, bare: bool, workspace: bytes, scratch: bytes, old: UnitMemory,
+             young: int, renamed: Callable[[], bool]) -> Repository:
+        """`old` is what was remembered, `renamed` whether other names are in its work tree since.
+
+        For `young` see gitdir.mark_of. Raises Broken where git, or home, cannot cope.
+        """
         self = cls()
-        self.bare, self._root = bare, root
+        self.bare, self._root, self._mark = bare, root, mark_of(git_dir, young)
+        if self._mark and self._mark == old.repository.get("mark"):
+            self._remember(old)
+            self._read_state()
+        else:
+            self._read(git_dir, workspace, scratch, old.loose)
+        if not bare:
+            again = not self._mark or self._mark != old.repository.get("mark") or renamed()
+            self.ignored = self._read_ignored(scratch) if again else old.ignored
+        return self
+
+    def _read(self, git_dir: bytes, workspace: bytes, scratch: bytes, loose: Loose) -> None:
         asked = ("--absolute-git-dir", "--git-path", "objects", "--git-path", "index", "--show-object-format",
                  "--is-shallow-repository")
-        lines = git(git_dir, "rev-parse", *asked, tree=root).split(b"\n")
+        lines = git(git_dir, "rev-parse", *asked, tree=self._root).split(b"\n")
         if lines[3:] != [b"sha1", b"false", b""]:
             shallow = lines[3] == b"sha1"
             raise Broken("git.shallow" if shallow else "git.format", "a shallow clone" if shallow else repr(lines[3]))
-        self.git_dir, objects, index = lines[0], os.path.join(root, lines[1]), os.path.join(root, lines[2])
+        self.git_dir, objects, self._index = (os.path.join(self._root, line) for line in lines[:3])
         self.head_ref = self._git("symbolic-ref", "-q", "HEAD", may_fail=True).decode("latin-1").strip()
-        self.head = self._git("rev-parse", "-q", "--verify", "HEAD^{commit}", may_fail=True).decode().strip()
-        if self.head:
-            self.head_tree = self._git("rev-parse", f"{self.head}^{{tree}}").decode().strip()
+        if self._git("rev-parse", "-q", "--verify", "HEAD", may_fail=True):
+            self.head, self.head_tree = self._git("rev-parse", "HEAD^{commit}", "HEAD^{tree}").decode().split()
         refs = self._git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)")
         self._read_modules()
         self._read_refs(refs)
         self._read_lost(refs, loose, objects)
         self._read_worktrees(workspace)
-        if not bare:
-            self._read_index(index, scratch)
+        if not self.bare:
+            self._read_index(scratch)
             self._read_operation()
         self.tips -= {self.head, *self.refs.values()}
-        return self
 
-    def objects(self) -> set[bytes]:
-        """Ids of all that HEAD's tree holds, folders too, and of what is staged: these travel with the history."""
+    def told(self) -> dict[str, Any]:
+        """What is to be remembered of its git directory: nothing while it may change unseen, or is in some middle."""
+        lost = any(reason not in WAIVED for _, reason, _ in self.notes)
+        if not self._mark or lost or self.index is not None or self.unmerged:
+            return {}
+        return {"mark": self._mark, "git_dir": self.git_dir.decode("latin-1"), "index": self._index.decode("latin-1"),
+                "head": [self.head_ref, self.head, self.head_tree], "refs": self.refs, "tips": sorted(self.tips),
+                "stashes": self.stashes, "upstream": sorted(self.upstream), "env": self.env,
+                "notes": [(path.decode("latin-1"), reason) for path, reason, _ in self.notes]}
+
+    def _remember(self, old: UnitMemory) -> None:
+        told = old.repository
+        self.git_dir, self._index = told["git_dir"].encode("latin-1"), told["index"].encode("latin-1")
+        self.head_ref, self.head, self.head_tree = told["head"]
+        self.refs, self.tips, self.stashes, self.env = told["refs"], set(told["tips"]), told["stashes"], told["env"]
+        self.upstream, self.unshown, self.loose = set(told["upstream"]), old.unshown, old.loose
+        self.notes = [(path.encode("latin-1"), reason, 0) for path, reason in told["notes"]]
+
+    def objects(self, since: str) -> set[bytes]:
+        """Ids, folders' too, of all that HEAD's tree holds beyond the tree `since`, and of what is staged."""
         found = {bytes.fromhex(oid) for oid in self.staged}
-        if self.head_tree:
-            listed = self._git("ls-tree", "-r", "-t", "-z", "--full-tree", self.head_tree)
-            found |= {bytes.fromhex(oid.decode()) for oid in (self.head_tree.encode(), *_LISTED.findall(listed))}
+        if self.head_tree not in ("", since):
+            asked = ("diff-tree", "-r", "-t", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
+            listed = self._git(*asked, since, self.head_tree, may_fail=True, index=_NONE) if since else b""
+            listed = listed or self._git(*asked, EMPTY.hex(), self.head_tree, index=_NONE)
+            found |= {bytes.fromhex(oid.decode()) for oid in (self.head_tree.encode(), *_NEW.findall(listed))}
         return found
 
     def tracked(self, path: bytes) -> bool:
@@ -142,7 +173,7 @@ class Repository:
 
     def _read_modules(self) -> None:
         """What submodules have that nobody checks out any more is only in here, so its commits are tips of ours."""
-        modules = list(_git_folders(os.path.join(self.git_dir, b"modules"), _MODULES_DEPTH))
+        modules = list(git_folders(os.path.join(self.git_dir, b"modules"), _MODULES_DEPTH))
         lenders = [os.path.join(module, b"objects") for module in modules]
         if lenders:
             self.env = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": ":".join(os.fsdecode(quoted(path)) for path in lenders)}
@@ -170,45 +201,23 @@ class Repository:
             elif key == b"worktree" and not (value + b"/").startswith(workspace + b"/") and os.path.lexists(value):
                 self.notes.append((value, "worktree.outside", 0))
 
-    def _read_index(self, index: bytes, scratch: bytes) -> None:
-        """All of it is read from a copy, since git may write to an index that it only looks at."""
-        copy = os.path.join(scratch, b"index")
-        if os.path.isfile(index):
-            shutil.copyfile(index, copy)
-        with _same_times(self.git_dir):
-            self._read_copy(copy)
+    def _read_ignored(self, scratch: bytes) -> set[bytes]:
+        with copied(self._index, self.git_dir, scratch) as copy:
+            return ignored(self._git, self._root, copy)
 
-    def _read_copy(self, copy: bytes) -> None:
-        listed = self._git("ls-files", "-s", "-v", "-z", tree=self._root, index=copy)
-        self.unshown = nest((path, (int(link or mode, 8), bytes.fromhex(oid.decode())))
-                            for link, mode, oid, path in _UNSHOWN.findall(listed))
-        # Only rules that lie in the tree count, so that info/exclude or a user's own file cannot hide work.
-        asked = ("ls-files", "-o", "-i", "--directory", "-z", "--exclude-per-directory=.gitignore")
-        shown = self._git(*asked, tree=self._root, index=copy)
-        self.ignored = {path.rstrip(b"/") for path in shown.split(b"\0") if path}
-        for line in self._git("ls-files", "-u", "-z", index=copy, tree=self._root).split(b"\0")[:-1]:
-            facts, path = line.split(b"\t", 1)
-            _, oid, stage = facts.decode().split()
-            self.unmerged.append((int(stage), oid, path))
-        self._read_staged(listed, copy)
+    def _read_index(self, scratch: bytes) -> None:
+        with copied(self._index, self.git_dir, scratch) as copy:
+            self.index, self.staged, self.unshown, self.unmerged = staging(self._git, self._root, copy, self.head_tree)
 
-    def _read_staged(self, listed: bytes, index: bytes) -> None:
-        """The whole index as folders, where it differs from HEAD. (git write-tree would touch the repository.)"""
-        against = self.head_tree or EMPTY.hex()
-        # Without the option git reads .gitmodules, which may be in conflict.
-        asked = ("diff-index", "--cached", "--raw", "--no-renames", "--ignore-submodules=none", "-z", against)
-        changes = self._git(*asked, tree=self._root, index=index)
-        found = _CHANGE.findall(changes)
-        self.staged = {oid.decode() for mode, oid, what in found if what not in b"DU" and mode != b"160000"}
-        if any(what != b"U" for _, _, what in found):
-            self.index = nest((path, (int(mode, 8), bytes.fromhex(oid.decode())))
-                              for mode, oid, path in _STAGED.findall(listed))
-
-    def _read_operation(self) -> None:
+    def _read_state(self) -> None:
         for name in (*STATE, "lfs/objects"):
-            self.state_files += _plain_files(os.path.join(self.git_dir, name.encode()), name.encode())
+            self.state_files += plain_files(os.path.join(self.git_dir, name.encode()), name.encode())
         begun = {path.split(b"/")[0].decode() for path, _ in self.state_files}
         self.operation = next((word for name, word in OPERATIONS.items() if name in begun), "")
+
+    def _read_operation(self) -> None:
+        """The commits that the files of an operation in progress name."""
+        self._read_state()
         ids: set[bytes] = set()
         for path, full in self.state_files:
             if not path.startswith(b"lfs/"):
@@ -218,45 +227,7 @@ class Repository:
         self.tips |= {line.split()[0].decode() for line in known.splitlines() if line.split()[1] == b"commit"}
 
 
-@contextlib.contextmanager
-def _same_times(git_dir: bytes) -> Iterator[None]:
-    """Git renews the time of the shared part of a split index whenever it reads it."""
-    shared = [child for child in os.scandir(git_dir) if child.name.startswith(b"sharedindex.")]
-    before = [(child.path, child.stat(follow_symlinks=False)) for child in shared]
-    try:
-        yield
-    finally:
-        for path, facts in before:
-            with contextlib.suppress(OSError):
-                os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns), follow_symlinks=False)
-
-
 def _tips(shown: bytes) -> set[str]:
     """The commits of a `rev-list --parents` that none of the others has as its parent."""
     lines = [line.split() for line in shown.decode().splitlines()]
     return {line[0] for line in lines} - {parent for line in lines for parent in line[1:]}
-
-
-def _git_folders(folder: bytes, depth: int) -> Iterator[bytes]:
-    """Every folder below (not through links) that git would take for a repository."""
-    try:
-        children = [child for child in os.scandir(folder) if child.is_dir(follow_symlinks=False)]
-    except OSError:
-        return
-    if {b"objects", b"refs"} <= {child.name for child in children}:
-        yield folder
-    elif depth:
-        for child in children:
-            yield from _git_folders(child.path, depth - 1)
-    if {b"objects", b"refs", b"modules"} <= {child.name for child in children} and depth:
-        yield from _git_folders(os.path.join(folder, b"modules"), depth - 1)
-
-
-def _plain_files(full: bytes, rel: bytes) -> Iterator[tuple[bytes, bytes]]:
-    if os.path.islink(full):
-        return
-    if os.path.isdir(full):
-        for name in sorted(os.listdir(full)):
-            yield from _plain_files(os.path.join(full, name), rel + b"/" + name)
-    elif os.path.isfile(full):
-        yield rel, full

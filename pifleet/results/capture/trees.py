@@ -22,6 +22,18 @@ def tree_content(entries: Mapping[bytes, Entry]) -> bytes:
     return b"".join([b"%o %s\0%s" % (mode, name, oid) for _, mode, name, oid in order])
 
 
+def entries_of(content: bytes) -> dict[bytes, Entry]:
+    """The entries of a tree's content."""
+    found = {}
+    at = 0
+    while at < len(content):
+        end = content.index(b"\0", at)
+        mode, _, name = content[at:end].partition(b" ")
+        found[name] = int(mode, 8), content[end + 1 : end + 21]
+        at = end + 21
+    return found
+
+
 def nest(files: Iterable[tuple[bytes, Entry]]) -> dict[bytes, Any]:
     """Paths as nested folders: name -> Entry, or a dict for a folder."""
     root: dict[bytes, Any] = {}

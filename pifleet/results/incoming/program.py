@@ -1,5 +1,5 @@
 """Owns how a program of ours gets into a sandbox: sent once, kept there under its sha256, started by that name.
-It must not know what a program does.
+It must not know what a program does. What Python made of it is kept beside it.
 
 A stranger may change what is kept there, as they may change the Python that runs it: nothing here relies on either.
 """
@@ -27,21 +27,30 @@ exec(zlib.decompress(s))"""
 # Isolated and without site: nothing that lies in the sandbox's Python path or home is imported.
 ARGV = ("python3", "-I", "-S", "-c", _START)
 _LOADER = """
-import json, types
-if not os.path.exists(p):
+import json, marshal, types
+def keep(path, data):
     try:
         os.makedirs(os.path.dirname(p), 0o700, exist_ok=True)
-        with open(p + ".new", "wb") as file:
-            file.write(s)
-        os.replace(p + ".new", p)
+        with open(path + ".new", "wb") as file:
+            file.write(data)
+        os.replace(path + ".new", path)
     except OSError:
         pass
-for name, source in json.loads(%r):
+if not os.path.exists(p):
+    keep(p, s)
+c = p + "-" + hex(sys.hexversion)
+try:
+    with open(c, "rb") as file:
+        codes = marshal.load(file)
+except (OSError, EOFError, ValueError, TypeError):
+    codes = [(name, compile(source, "<" + name + ">", "exec")) for name, source in json.loads(%r)]
+    keep(c, marshal.dumps(codes))
+for name, code in codes:
     for at in range(1, name.count(".") + 1):
         package = name.rsplit(".", at)[0]
         sys.modules.setdefault(package, types.ModuleType(package))
     module = sys.modules[name] = types.ModuleType(name)
-    exec(compile(source, "<" + name + ">", "exec"), module.__dict__)
+    exec(code, module.__dict__)
 sys.exit(module.main(json.loads(%r), q, i, o))
 """
 
@@ -54,7 +63,7 @@ class Program:
         sources = [(f"{package}.{name}", (folder / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8"))
                    for name in modules]
         text = _LOADER % (json.dumps(sources), json.dumps(settings))
-        self._packed = zlib.compress(text.encode(), 9)
+        self._packed = zlib.compress(text.encode())
         self._name = hashlib.sha256(self._packed).hexdigest()
 
     def call(self, request: str) -> bytes:

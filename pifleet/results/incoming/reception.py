@@ -1,5 +1,5 @@
 """Owns taking an answer apart: the order of its frames, what each unit announced, its pack into the quarantine.
-It must not believe an announcement; `verified` looks for itself, and the store decides when anything is visible."""
+It must not believe an announcement: that is looked at afterwards, and the store decides when anything is visible."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pifleet.results.capture.repository import storable
 from pifleet.results.incoming import records
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import path_problem, said, shown
-from pifleet.results.store.contents import Contents
 from pifleet.results.store.homegit import HomeGit, PackSink
 from pifleet.results.units import TREES, Unit
 
@@ -173,26 +172,3 @@ class Reception:
             raise Refusal("name.conflict", f"{both[0]} is both a ref and a folder of refs", both[0])
         self.units[self._open.path] = self._open
         self._open = None
-
-
-def verified(git: HomeGit, home: HomeGit, units: Iterable[Unit], contents: Contents) -> None:
-    """Look at what landed: every id is there and of its kind, no tree is a bomb, everything reachable is whole.
-
-    Raises Refusal: git.connectivity, limit.paths, limit.depth, git.limit. The bounded walk comes first, because git's
-    own walk dies on a tree nested 100,000 deep.
-    """
-    wanted: set[str] = set()
-    for unit in units:
-        found = git.sizes(unit.ids)
-        branches = {oid for name, oid in unit.refs.items() if name.startswith(("refs/heads/", "refs/stash"))}
-        commits = unit.certain | branches
-        bad = sorted(oid for oid in unit.ids if oid not in found or (oid in commits and found[oid][0] != "commit"))
-        if bad:
-            raise Refusal("git.connectivity", f"{shown(unit.path)} announced {bad[0]}, which did not arrive as such")
-        for oid in sorted(unit.ids - home.sizes(unit.ids).keys()):  # what `home` has was looked at when it came
-            if found[oid][0] in ("commit", "tree"):
-                contents.objects.measure(f"{oid}^{{tree}}")
-        contents.check(unit)
-        wanted |= unit.ids
-    git.run("rev-list", "--objects", "--quiet", "--stdin", "--not", "--all", "--alternate-refs",
-            data="".join(f"{oid}\n" for oid in sorted(wanted)).encode())

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from pifleet.results.capture import framing
-from pifleet.results.incoming import records
 from pifleet.results.incoming.program import NEEDED, Program
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import said
 from pifleet.stream import Stream, StreamTimeout
 
 _PACKAGE = "pifleet.results.capture"
-_MODULES = ("framing", "tool", "packs", "trees", "loose", "repository", "history", "memory", "files", "artifacts",
+_MODULES = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
+            "memory", "gitdir", "staging", "repository", "history", "files", "taking", "snapshot", "artifacts",
             "unit", "agent")
 
 
@@ -41,11 +41,15 @@ class Transfer:
         self._digest = hashlib.sha256()
 
     def ask(self, program: Program, state: str) -> None:
-        """Start the program with the digest of what home holds; the program itself follows if the far end lacks it."""
+        """Start the program with the digest of what home holds."""
+        self._program = program
         self._send(program.call(state))
+
+    def provide(self) -> None:
+        """Let the program itself follow if the far end lacks it."""
         if self._peek() == NEEDED:
             self._some(1)
-            self._send(program.whole())
+            self._send(self._program.whole())
 
     def reply(self, have: Sequence[str], held: bytes) -> None:
         """Answer the far end's question: ids of commits that are here, and 20 byte ids of objects that came before."""
@@ -77,7 +81,7 @@ class Transfer:
         return first
 
     def frames(self) -> Iterator[tuple[bytes, bytes]]:
-        """(type, payload) of every frame before the end mark; that one and the silence after it are checked here."""
+        """(type, payload) of every frame before the end mark, which is checked here; `last_words` are to follow."""
         self._magic()
         count = words = 0
         while True:
@@ -94,9 +98,10 @@ class Transfer:
                 raise Refusal("limit.records", f"{count} records of {words} bytes; that is more than is taken")
             self._digest.update(head + payload)
             yield kind, payload
+        from pifleet.results.incoming import records
+
         if records.end(payload, self._limits.record).sha256 != self._digest.hexdigest():
             raise Refusal("proto.digest", "the digest of the whole answer differs")
-        self._last_words()
 
     def _magic(self) -> None:
         seen = b""
@@ -116,7 +121,8 @@ class Transfer:
             raise Refusal("capture.tool", f"no python3 in the sandbox (exit code {code}): {errors}")
         raise Refusal("proto.cut", f"the sandbox gave no answer (exit code {code}): {errors or 'no words'}")
 
-    def _last_words(self) -> None:
+    def last_words(self) -> None:
+        """Wait for the silence after the end mark, and for the program's good end. Raises Refusal: proto, timeout."""
         if self._buffer or self._some(1):
             raise Refusal("proto.junk", "there are bytes after the end of the answer")
         code = self._exit_code()

@@ -43,9 +43,10 @@ class _Course:
         sending = Sending(stream, self._limits)
         request = json.dumps({"generation": self._chosen.number, "force": force})
         sending.ask(returning(settings), request)
+        sending.provide()
         replies = sending.replies()
         for unit in self._units:
-            told = Told(self._chosen.store.git, self._limits, unit)
+            told = Told(self._chosen.store.git, unit)
             self._doing = f"putting back {shown(unit.path)}"
             sending.record(**told.record())
             self.done.append(self._unit(told, sending, replies))
@@ -120,7 +121,7 @@ def put_back(open_stream: Callable[[Sequence[str]], Stream], *, store: Path, san
     there, PifleetError for a damaged store.
     """
     limits = limits or Limits()
-    chosen = choose(store, sandbox_id, sandbox_id, generation)
+    chosen = choose(store, sandbox_id, sandbox_id, generation, limits=limits)
     wanted = _wanted(chosen, units)
     started = time.monotonic()
     settings = capture_settings(workspace, sessions, artifacts, limits) | {"idle": int(limits.idle)}

@@ -17,7 +17,8 @@ from pifleet.results.outgoing import records
 from pifleet.stream import Stream
 
 _PACKAGE = "pifleet.results"
-_CAPTURE = ("framing", "tool", "packs", "trees", "loose", "repository", "history", "memory", "files", "artifacts",
+_CAPTURE = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
+            "memory", "gitdir", "staging", "repository", "history", "files", "taking", "snapshot", "artifacts",
             "unit", "agent")
 _INSIDE = ("receiving", "history", "look", "pristine", "content", "writer", "making", "placing", "beside", "agent")
 _MODULES = (*(f"capture.{name}" for name in _CAPTURE), *(f"outgoing.inside.{name}" for name in _INSIDE))
@@ -40,6 +41,7 @@ class Sending(Transfer):
         """What the far end says, to its end mark."""
         for _, payload in self.frames():
             yield records.record(payload, self._limits.record)
+        self.last_words()
 
     def record(self, **told: Any) -> None:
         self._frame(b"J", json.dumps(told, separators=(",", ":")).encode())

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pifleet.results.capture.trees import EMPTY
-from pifleet.results.limits import Limits
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.store.packs import packed
 from pifleet.results.store.trees import Objects
@@ -45,8 +44,8 @@ def _links(git: HomeGit, oid: str) -> bool:
 class Told:
     """One unit as it is sent. Raises Refusal where the store lacks something."""
 
-    def __init__(self, git: HomeGit, limits: Limits, unit: Unit) -> None:
-        self._git, self._limits, self.unit = git, limits, unit
+    def __init__(self, git: HomeGit, unit: Unit) -> None:
+        self._git, self.unit = git, unit
         self._tips, self._trees = tips_of(git, unit), trees_of(git, unit)
 
     @property
@@ -80,7 +79,7 @@ class Told:
         named = [self.unit.facts["head"], *self.unit.refs.values(), *self.unit.facts["stashes"], *self._tips,
                  self._trees.get("index", "")]
         if "operation" in self._trees:
-            with Objects(self._git, self._limits) as objects:
+            with Objects(self._git) as objects:
                 named += [oid for _, _, oid in objects.below(self._trees["operation"], b"stages")]
         return sorted({*named} - {""})
 

@@ -13,7 +13,7 @@ from typing import IO
 
 from pifleet.results.limits import Refusal
 from pifleet.results.names import shown
-from pifleet.results.plain.index import facts_of, no_facts
+from pifleet.results.plain.index import UNKNOWN, facts_of
 from pifleet.results.store.contents import Contents, File
 from pifleet.results.store.trees import EXECUTABLE_MODE
 
@@ -155,7 +155,7 @@ def put(folder: int, name: bytes, file: File, contents: Contents, *, temporary: 
         raise
     placed = os.lstat(name, dir_fd=folder)
     same = (made.st_ino, made.st_size, made.st_mtime_ns) == (placed.st_ino, placed.st_size, placed.st_mtime_ns)
-    return facts_of(placed) if same else no_facts(file)
+    return facts_of(placed) if same else UNKNOWN
 
 
 def _make(folder: int, name: bytes, file: File, contents: Contents, mode: int) -> os.stat_result:

@@ -7,27 +7,28 @@ import contextlib
 import os
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import shown
 from pifleet.results.plain.disk import FOLDER, Walk, blob_id, empty
 from pifleet.results.plain.index import Index
 from pifleet.results.plain.journal import Journal
-from pifleet.results.plain.plan import Kept, Plan
+from pifleet.results.plain.layers import Layer
+from pifleet.results.plain.plan import Kept
+from pifleet.results.plain.update import Shape, Update
 from pifleet.results.plain.writer import Writer
-from pifleet.results.store.contents import Contents, File
+from pifleet.results.store.contents import SHOWN, Contents, File
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.units import TREES, Unit
 
 RECEIPT = "receipt.json"
 _NUMBER = re.compile(rb'^ "generation": (\d{1,9}),$', re.MULTILINE)
 _SPARE = 64 << 20
-_BATCH = 20_000
+_BATCH = 10_000
 
 
 @dataclass(frozen=True)
@@ -65,48 +66,66 @@ class Folder:
             return unit.path
         return b"workspace" if unit.path == b"." else b"workspace/" + unit.path
 
-    def plan(self, units: Iterable[Unit], contents: Contents) -> Plan:
-        """Raises Refusal: name.conflict, limit.files."""
-        plan = Plan(self.limits)
-        for unit in units:
-            plan.add(self.place(unit), contents.files(unit), contents)
-        plan.disarm()
-        return plan
+    def plan(self, units: Iterable[Unit], contents: Contents) -> Update:
+        """What the folder is to hold, and how that differs from what it holds.
 
-    def weigh(self, plan: Plan, contents: Contents, home: HomeGit, received: int) -> None:
+        Raises Refusal: name.conflict, limit.files.
+        """
+        layers = [layer for unit in units for layer in self._layers(unit, contents)]
+        return self._update(self._index(), layers, contents)
+
+    def _index(self) -> Index:
+        """What we remember, where there is still something that it can be about."""
+        return Index.load(self.memory) if self._there() else Index()
+
+    def _layers(self, unit: Unit, contents: Contents) -> Iterator[Layer]:
+        for part in (*SHOWN, "blocks"):
+            if commit := unit.facts.get(part):
+                kind: Literal["blocks", "tree"] = "blocks" if part == "blocks" else "tree"
+                yield Layer(self.place(unit), kind, contents.objects.tree_id(commit))
+
+    def _update(self, index: Index, layers: Sequence[Layer], contents: Contents) -> Update:
+        near = index.near(self._journal())
+        try:
+            return Update(index.shape, layers, contents, self.limits, near)
+        except Refusal:  # what the folder holds may be in the store no more; if it is not that, it is raised again
+            return Update(Shape(), layers, contents, self.limits, near)
+
+    def _journal(self) -> Journal:
+        return Journal(self.memory.with_suffix(".journal"))
+
+    def weigh(self, update: Update, contents: Contents, home: HomeGit, received: int) -> None:
         """Raises Refusal when what is to be written would be too much for the limits or for the disk."""
-        index = Index.load(self.memory) if self._there() else Index()
-        files = index.differing(plan)
-        counts = Counter(file.oid for file in files)
-        distinct = iter({file.oid: file for file in files}.values())
-        total = new = 0
-        while batch := list(islice(distinct, _BATCH)):
+        files, total = update.changed, 0
+        for batch in _batches(files):
             sizes = contents.sizes(batch)
             if max(sizes.values()) > self.limits.file:
                 raise Refusal("limit.file", f"a file of more than {self.limits.file} bytes")
-            total += sum(size * counts[oid] for oid, size in sizes.items())
-            fresh = sizes.keys() - home.sizes(sizes).keys()
-            new += sum(sizes[oid] for oid in fresh)
+            total += sum(sizes[file.oid] for file in batch)
         if total > self.limits.unpacked:
             raise Refusal("limit.unpacked", f"{total} bytes of files; at most {self.limits.unpacked} are written")
-        if new > max(self.limits.ratio_from, self.limits.ratio * received):
+        allowed = max(self.limits.ratio_from, self.limits.ratio * received)
+        new = _new(files, contents, home) if total > allowed else 0
+        if new > allowed:
             raise Refusal("limit.unpacked", f"{new} new bytes of files out of {received} received")
         free = shutil.disk_usage(self.path.parent.parent).free
         if total + _SPARE > free:
             raise Refusal("io.space", f"{total} bytes of files are to be written and {free} bytes are free")
 
-    def bring(self, plan: Plan, receipt: bytes, contents: Contents, generation: int) -> list[Kept]:
+    def bring(self, update: Update, receipt: bytes, contents: Contents, generation: int) -> list[Kept]:
         """Bring the folder up to date with a generation of the store; a person's own stays, and is returned.
 
         Raises OSError, Refusal; then every file in it is whole, old or new, and the next attempt goes on from there.
         """
-        plan.files[RECEIPT.encode()] = File(RECEIPT.encode(), 0o100644, blob_id(receipt))
         with Walk(self._opened()) as walk:
-            index = Index() if empty(walk.to(b"")) else Index.load(self.memory)
-            journal = Journal(self.memory.with_suffix(".journal"))
-            writer = Writer(walk, plan, contents, generation, journal)
-            writer.apply(index.changes(plan, journal))
-            index.save(self.memory, generation, plan, writer.written, writer.asides)
+            index, journal = Index() if empty(walk.to(b"")) else Index.load(self.memory), self._journal()
+            if not index.shape.layers and update.before.layers:  # emptied by somebody just now
+                update = self._update(index, update.after.layers, contents)
+            update.complete(RECEIPT.encode(), blob_id(receipt), contents)
+            writer = Writer(walk, update, contents, generation, journal)
+            changes = index.changes(update, journal)
+            writer.apply(changes)
+            index.after(generation, update.after, changes, writer.written, writer.asides).save(self.memory)
             journal.end()
         return [Kept(shown(at), reason) for at, reason in sorted(writer.both.items())]
 
@@ -122,3 +141,16 @@ class Folder:
             finally:
                 os.close(outer)
         return descriptor
+
+
+def _batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
+    return (files[at : at + _BATCH] for at in range(0, len(files), _BATCH))
+
+
+def _new(files: Sequence[File], contents: Contents, home: HomeGit) -> int:
+    """Bytes of those that home has not."""
+    total = 0
+    for batch in _batches(list({file.oid: file for file in files}.values())):
+        sizes = contents.sizes(batch)
+        total += sum(sizes[oid] for oid in sizes.keys() - home.sizes(sizes).keys())
+    return total

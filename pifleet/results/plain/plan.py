@@ -1,4 +1,4 @@
-"""Owns what a plain folder is to hold, decided as a whole before anything is written: which files, which are kept back.
+"""Owns which files may be plain files, and what a folder holds of those that it is given one by one.
 It must not touch a disk, and knows no refs, generations or receipts."""
 
 from __future__ import annotations
@@ -19,6 +19,33 @@ class Kept:
     reason: str
 
 
+def reason_against(path: bytes, file: File, contents: Contents, limits: Limits) -> str:
+    """Why an entry, `path` in its unit, stays in the store: a dangerous name, a link out of the unit; "" for no reason.
+    """
+    reason = path_problem(path, limits)
+    if file.link and not reason:
+        reason = link_problem(path, contents.target(file))
+    return reason
+
+
+def armed(names: Iterable[bytes]) -> bool:
+    """Whether git would take a folder with these names, and a HEAD, for a repository, and obey its configuration."""
+    lower = {name.lower() for name in names}
+    return b"commondir" in lower or {b"objects", b"refs"} <= lower
+
+
+def too_many(limits: Limits) -> Refusal:
+    return Refusal("limit.files", f"more than {limits.files} files")
+
+
+def twice(path: bytes) -> Refusal:
+    return Refusal("name.conflict", f"{shown(path)} is there twice", shown(path))
+
+
+def both(folder: bytes, path: bytes) -> Refusal:
+    return Refusal("name.conflict", f"{shown(folder)} is both a file and a folder", shown(path))
+
+
 class Plan:
     """Every file of one folder-to-be, by path. Raises Refusal name.conflict as soon as two entries cannot both be."""
 
@@ -32,19 +59,13 @@ class Plan:
         """Whether a file or a folder of this path is to be there."""
         return path in self.files or path in self._folders
 
-    def below(self, folder: bytes) -> list[File]:
-        return sorted((file for path, file in self.files.items() if path.startswith(folder + b"/")), key=by_folder)
-
     def add(self, folder: bytes, files: Iterable[File], contents: Contents) -> None:
         """The files of one unit, in `folder`; what has a dangerous name or points out of the unit is kept back."""
         before = folder + b"/" if folder else b""
         for file in files:
             if len(self.files) + len(self.kept) >= self._limits.files:
-                raise Refusal("limit.files", f"more than {self._limits.files} files")
-            reason = path_problem(file.path, self._limits)
-            if file.link and not reason:
-                reason = link_problem(file.path, contents.target(file))
-            if reason:
+                raise too_many(self._limits)
+            if reason := reason_against(file.path, file, contents, self._limits):
                 self.kept.append(Kept(shown(before + file.path), reason))
             else:
                 self._claim(File(before + file.path, file.mode, file.oid, file.size))
@@ -54,26 +75,24 @@ class Plan:
         folder = file.path.rpartition(b"/")[0]
         while folder and folder not in self._folders:
             if folder in self.files:
-                raise Refusal("name.conflict", f"{shown(folder)} is both a file and a folder", shown(file.path))
+                raise both(folder, file.path)
             self._folders.add(folder)
             folder = folder.rpartition(b"/")[0]
         if file.path in self._folders or self.files.setdefault(file.path, file) != file:
-            raise Refusal("name.conflict", f"{shown(file.path)} is there twice", shown(file.path))
+            raise twice(file.path)
 
     def disarm(self) -> None:
-        """Leave out the HEAD of every folder that git would take for a repository, obeying its configuration."""
-        marks: dict[bytes, set[bytes]] = {}
+        """Leave out the HEAD of every folder that git would take for a repository."""
+        names: dict[bytes, set[bytes]] = {}
         for path in (*self.files, *self._folders):
             folder, _, name = path.rpartition(b"/")
-            if name.lower() in (b"objects", b"refs", b"commondir"):
-                marks.setdefault(folder, set()).add(name.lower())
-        armed = {folder for folder, names in marks.items() if b"commondir" in names or len(names) == 2}
-        for path in [path for path in self.files if path.rpartition(b"/")[2].lower() == b"head"] if armed else ():
-            if path.rpartition(b"/")[0] in armed:
+            names.setdefault(folder, set()).add(name)
+        for path in [path for path in self.files if path.rpartition(b"/")[2].lower() == b"head"]:
+            if armed(names[path.rpartition(b"/")[0]]):
                 del self.files[path]
                 self.kept.append(Kept(shown(path), "path.repository"))
 
 
-def by_folder(file: File) -> list[bytes]:
+def by_folder(file: File) -> bytes:
     """The order in which each folder is come by only once."""
-    return file.path.split(b"/")
+    return file.path.replace(b"/", b"\0")

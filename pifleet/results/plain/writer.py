@@ -15,9 +15,9 @@ import stat
 
 from pifleet.results.names import shown
 from pifleet.results.plain.disk import Blocked, Walk, holds, look, permissions, put
-from pifleet.results.plain.index import Changes, Record, facts_of, place
+from pifleet.results.plain.index import Changes, Record, facts_of, memorable, place
 from pifleet.results.plain.journal import Journal
-from pifleet.results.plain.plan import Plan
+from pifleet.results.plain.update import Update
 from pifleet.results.store.contents import Contents, File
 
 _COMPONENT = 255
@@ -26,12 +26,12 @@ _COMPONENT = 255
 class Writer:
     """One update of a folder to `generation`; what came of it is in `written`, `asides` and `both`."""
 
-    def __init__(self, walk: Walk, plan: Plan, contents: Contents, generation: int, journal: Journal) -> None:
-        self._walk, self._plan, self._contents, self._journal = walk, plan, contents, journal
+    def __init__(self, walk: Walk, update: Update, contents: Contents, generation: int, journal: Journal) -> None:
+        self._walk, self._update, self._contents, self._journal = walk, update, contents, journal
         self._generation = generation
         self._records: dict[bytes, Record] = {}
         self._temporary = b""
-        self.written: dict[bytes, Record] = {}
+        self.written: dict[bytes, bytes] = {}  # path -> facts that are worth remembering
         self.asides: dict[bytes, bytes] = {}
         self.both: dict[bytes, str] = {}  # place of a person's own -> the reason why it stays
 
@@ -47,7 +47,7 @@ class Writer:
                 try:
                     self._write(file)
                 except Blocked as blocked:
-                    self._set_aside(blocked.path, self._plan.below(blocked.path))
+                    self._set_aside(blocked.path, self._update.below(blocked.path))
 
     def _tidy(self, changes: Changes) -> None:
         """Remove files that an attempt which broke off left on their way; whatever it noted down is among `changes`."""
@@ -96,7 +96,7 @@ class Writer:
                 if not found.link and stat.S_IMODE(seen.st_mode) != permissions(found):
                     mode = stat.S_IMODE(seen.st_mode) & 0o777  # a person's choice, which outlives the content
             facts = put(folder, name, file, self._contents, temporary=self._temporary, mode=mode, over=seen)
-        self.written[file.path] = Record(file, facts)
+        self.written[file.path] = memorable(facts)
         return None
 
     def _set_aside(self, home: bytes, files: list[File]) -> None:
@@ -112,7 +112,7 @@ class Writer:
                         mode=permissions(file), over=None)
             if facts is None:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), shown(at))
-            self.written[file.path] = Record(file, facts)
+            self.written[file.path] = memorable(facts)
 
     def _free(self, home: bytes) -> bytes:
         """A path beside `home` that nobody has or will have."""
@@ -122,6 +122,6 @@ class Writer:
             end = b".generation-%d" % self._generation + (b"-%d" % attempt if attempt > 1 else b"")
             aside = name[: _COMPONENT - len(end)] + end
             path = outer + b"/" + aside if outer else aside
-            if path not in self._plan and look(folder, aside) is None:
+            if path not in self._update and look(folder, aside) is None:
                 return path
         raise AssertionError

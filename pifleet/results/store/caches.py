@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pifleet.results.limits import Limits
 from pifleet.results.lock import held
+from pifleet.results.store import packed
 from pifleet.results.store.homegit import HomeGit, PackSink
 from pifleet.results.store.packs import adopt, copy
 
@@ -51,7 +52,7 @@ def seed(stores: Path, name: str, source: HomeGit, commits: Sequence[str], limit
         asked = "".join([*(f"{oid}\n" for oid in new), *(f"^{oid}\n" for oid in git.tips())]).encode()
         copy(source, PackSink(HomeGit(cache, limits, incoming), limits), asked, "--revs")
         adopt(incoming / "pack", cache / "objects" / "pack")
-        git.run("update-ref", "--stdin", data="".join(f"create refs/upstream/{oid} {oid}\n" for oid in new).encode())
+        packed.add(cache, {f"refs/upstream/{oid}": oid for oid in new})
 
 
 def _cache(stores: Path, name: str) -> Path:

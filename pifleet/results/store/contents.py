@@ -4,7 +4,7 @@ It must not write anywhere, and judges no name."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,7 +21,7 @@ SHOWN = ("snapshot", "artifacts")
 ALL = (*SHOWN, "ignored")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class File:
     """One file or link of a unit: `path` relative to the unit, git's `mode`; equal `oid` means equal content.
 
@@ -46,8 +46,8 @@ class Contents:
     """Reads the files of units out of one store (or its quarantine); a context manager over one git process."""
 
     def __init__(self, git: HomeGit, limits: Limits) -> None:
-        self._git, self._limits = git, limits
-        self.objects = Objects(git, limits)
+        self._limits = limits
+        self.objects = Objects(git)
 
     def __enter__(self) -> Contents:
         return self
@@ -65,12 +65,12 @@ class Contents:
                 for path, mode, oid in self.objects.below(f"{commit}^{{tree}}", at):
                     yield File(path, mode, oid)
         if commit := unit.facts.get("blocks"):
-            yield from (file for part, file in self._listed(commit)
+            yield from (file for part, file in self.listed(f"{commit}^{{tree}}")
                         if part in parts and (not at or file.path == at or file.path.startswith(at + b"/")))
 
-    def _listed(self, commit: str) -> Iterator[tuple[str, File]]:
-        """The big files that a `blocks` commit lists: its tree holds the list, and each file's blocks by their id."""
-        there = {name.decode("latin-1"): (mode, oid) for mode, name, oid in self.objects.tree(f"{commit}^{{tree}}")[1]}
+    def listed(self, blocks: str) -> Iterator[tuple[str, File]]:
+        """(part, file) of the big files of a tree of blocks: it holds the list, and each file's blocks by their id."""
+        there = {name.decode("latin-1"): (mode, oid) for mode, name, oid in self.objects.tree(blocks)[1]}
         mode, oid = there.get(LIST, (0, ""))
         listed = self.objects.blob(oid, _LIST_BYTES) if mode != TREE_MODE and oid else None
         try:
@@ -83,7 +83,7 @@ class Contents:
 
     def check(self, unit: Unit) -> None:
         """Hold every big file of a unit against its blocks. Raises Refusal git.connectivity, limit.file."""
-        listed = self._listed(unit.facts["blocks"]) if unit.facts.get("blocks") else ()
+        listed = self.listed(f"{unit.facts['blocks']}^{{tree}}") if unit.facts.get("blocks") else ()
         files = [file for _, file in islice(listed, self._limits.files + 1)]
         if len(files) > self._limits.files:
             raise Refusal("limit.files", f"more than {self._limits.files} big files")
@@ -122,10 +122,10 @@ class Contents:
         """Where a link points; empty when it is too long to be one."""
         return self.objects.blob(file.oid, _TARGET_BYTES) or b""
 
-    def sizes(self, files: list[File]) -> dict[str, int]:
+    def sizes(self, files: Sequence[File]) -> dict[str, int]:
         """Oid -> bytes of every file that is there. Raises Refusal git.connectivity for what is no file."""
         wanted = {file.oid for file in files if not file.blocks}
-        found = {oid: size for oid, (kind, size) in self._git.sizes(wanted).items() if kind == "blob"}
+        found = {oid: size for oid, (kind, size) in self.objects.sizes(wanted).items() if kind == "blob"}
         if len(found) < len(wanted):
             raise Refusal("git.connectivity", "something in a tree that should be a file is none")
         return found | {file.oid: file.size or 0 for file in files if file.blocks}

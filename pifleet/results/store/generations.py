@@ -10,11 +10,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pifleet.results.capture.packs import object_id
+from pifleet.results.capture.trees import commit_content, tree_content
 from pifleet.results.limits import Limits, Refusal
+from pifleet.results.store import loose, packed
 from pifleet.results.store.caches import borrow, caches, seed
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.store.packs import adopt, consolidate, crowded
@@ -46,8 +49,9 @@ class Store:
         self._incoming = self.folder / "incoming"
         self._lenders: list[Path] = []
 
-    def open(self, repos: Sequence[str]) -> HomeGit:
-        """Make the store where there is none, and a quarantine; returns the git that writes into that.
+    def open(self, repos: Sequence[str]) -> tuple[HomeGit, dict[int, str]]:
+        """Make the store where there is none, and a quarantine; returns the git that writes into that, and the
+        generations that are there.
 
         The store borrows from the caches of the sandbox's `repos`.
 
@@ -58,7 +62,7 @@ class Store:
         # Once: a cache that another pull makes meanwhile is nothing that the quarantine could build upon.
         self._lenders = caches(self.folder.parent, repos)
         borrow(self.folder, self._lenders)
-        self._tidy()
+        there = self._tidy()
         packs = self._incoming / "pack"
         if self._stale():
             self.discard()
@@ -67,7 +71,7 @@ class Store:
             whole = path.with_suffix(".idx").exists() and path.with_suffix(".pack").exists()
             if path.name.startswith("tmp_") or not whole:
                 path.unlink(missing_ok=True)
-        return HomeGit(self.folder, self.limits, self._incoming, self._lenders)
+        return HomeGit(self.folder, self.limits, self._incoming, self._lenders), there
 
     def _stale(self) -> bool:
         """Whether what an earlier answer left is too old to be asked for again, or too much to be kept for that."""
@@ -84,13 +88,17 @@ class Store:
                  for path in sorted((self._incoming / "pack").glob("*.idx")))
         return b"".join(bytes.fromhex(line.split()[1].decode()) for lines in shown for line in lines.splitlines())
 
-    def _tidy(self) -> None:
-        """Remove git's own locks and the refs of a generation that never came to be, or is to be no more."""
+    def _tidy(self) -> dict[int, str]:
+        """Remove git's own locks and the refs of a generation that never came to be, or is to be no more.
+
+        Returns those that are.
+        """
         for lock in [*self.folder.glob("*.lock"), *self.folder.glob("refs/**/*.lock")]:
             lock.unlink(missing_ok=True)
-        whole = self.generations()
-        shown = self.git.run("for-each-ref", "--format=%(refname)", self._prefix).decode().splitlines()
-        self._delete(name for name in shown if int(name.removeprefix(self._prefix).partition("/")[0]) not in whole)
+        shown = self._shown("")
+        there = _generations(shown)
+        self._delete(f"{self._prefix}{name}" for name in shown if int(name.partition("/")[0]) not in there)
+        return there
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Make these generations none; what only they held stays until it is swept. Whoever calls holds the lock."""
@@ -124,22 +132,18 @@ class Store:
 
     def generations(self) -> dict[int, str]:
         """Number -> commit, oldest first; empty where there is no store."""
-        if not self.folder.is_dir():
-            return {}
-        shown = self.git.run("for-each-ref", "--format=%(refname) %(objectname)", f"{self._prefix}*/generation")
-        pairs = (line.split() for line in shown.decode().splitlines())
-        return dict(sorted((int(name.removeprefix(self._prefix).partition("/")[0]), oid) for name, oid in pairs))
+        return _generations(self._shown("*/generation")) if self.folder.is_dir() else {}
 
     def receipt(self, commit: str) -> tuple[dict[str, Any], bytes]:
         """A generation's receipt, parsed and as bytes. Raises Refusal when its commit vouches for another."""
-        with Objects(self.git, self.limits) as objects:
+        with Objects(self.git) as objects:
             data = _vouched(objects, commit)
         parsed: dict[str, Any] = json.loads(data)
         return parsed, data
 
     def receipts(self) -> Iterator[dict[str, Any]]:
         """The receipts of all generations, oldest first. Raises Refusal as `receipt` does."""
-        with Objects(self.git, self.limits) as objects:
+        with Objects(self.git) as objects:
             yield from (json.loads(_vouched(objects, commit)) for commit in self.generations().values())
 
     def have(self, units: Iterable[Unit]) -> list[str]:
@@ -152,24 +156,20 @@ class Store:
         adopt(self._incoming / "pack", self.folder / "objects" / "pack")
 
     def commit(self, number: int, previous: str, units: Iterable[Unit], receipt: bytes, title: str) -> str:
-        """Add generation `number`; returns its commit, which only names the `previous` one, so that that can go.
-
-        git moves the refs of a transaction one by one, so the one that makes them a generation is moved last and alone.
-        """
-        blob = self.git.run("hash-object", "-w", "--stdin", data=receipt).decode().strip()
-        tree = self.git.run("mktree", data=f"100644 blob {blob}\treceipt.json\n".encode()).decode().strip()
-        lines = [title, "", f"receipt sha256: {hashlib.sha256(receipt).hexdigest()}"]
-        lines += [f"previous: {previous}"] if previous else []
-        message = "".join(f"{line}\n" for line in lines).encode()
-        commit = self.git.run("commit-tree", tree, data=message).decode().strip()
-        lines = [f"create {self._prefix}{number}/{name} {oid}\n" for name, oid in refs_of(units).items()]
-        transaction = "".join(["start\n", *lines, "prepare\ncommit\n"]).encode()
-        # On disk one by one they would take a second a hundred; packed they are there before anything relies on them.
-        self.git.run("-c", "core.fsync=all,-reference", "update-ref", "--stdin", data=transaction, code="ref.name")
-        self.git.run("pack-refs", "--all")
-        self.git.run("update-ref", f"{self._prefix}{number}/generation", commit, "")
+        """Add generation `number`; returns its commit, which only names the `previous` one, so that that can go."""
+        commit = self._receipted(receipt, title, [f"previous: {previous}"] if previous else [])
+        names = {**refs_of(units), "generation": commit}
+        packed.add(self.folder, {f"{self._prefix}{number}/{name}": oid for name, oid in names.items()})
         self.consolidate()
         return commit
+
+    def _receipted(self, receipt: bytes, title: str, words: list[str]) -> str:
+        """The commit that vouches for a receipt."""
+        tree = tree_content({b"receipt.json": (0o100644, object_id("blob", receipt))})
+        message = "\n".join([title, "", f"receipt sha256: {hashlib.sha256(receipt).hexdigest()}", *words])
+        commit = commit_content(object_id("tree", tree), [], message)
+        loose.write(self.folder, [("blob", receipt), ("tree", tree), ("commit", commit)])
+        return object_id("commit", commit).hex()
 
     def consolidate(self) -> None:
         """Keep many generations quick; where that fails nothing is lost, and the next pull tries again."""
@@ -179,10 +179,19 @@ class Store:
 
     def refs(self, number: int) -> dict[str, str]:
         """Name -> id of all refs of a generation but the one that makes it one, named as by `refs_of`."""
-        prefix = f"{self._prefix}{number}/"
-        shown = self.git.run("for-each-ref", "--format=%(refname) %(objectname)", prefix).decode()
-        found = dict(line.removeprefix(prefix).split(" ") for line in shown.splitlines())
-        return {name: oid for name, oid in found.items() if name != "generation"}
+        found = self._shown(f"{number}/")
+        return {name.partition("/")[2]: oid for name, oid in found.items() if name != f"{number}/generation"}
+
+    def _shown(self, pattern: str) -> dict[str, str]:
+        """Name below the prefix -> id of the refs that match."""
+        shown = self.git.run("for-each-ref", "--format=%(refname) %(objectname)", f"{self._prefix}{pattern}").decode()
+        return dict(line.removeprefix(self._prefix).split(" ") for line in shown.splitlines())
+
+
+def _generations(refs: Mapping[str, str]) -> dict[int, str]:
+    """Number -> commit, oldest first."""
+    pairs = [(name.partition("/"), oid) for name, oid in refs.items()]
+    return dict(sorted((int(number), oid) for (number, _, name), oid in pairs if name == "generation"))
 
 
 def _vouched(objects: Objects, commit: str) -> bytes:

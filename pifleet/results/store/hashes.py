@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pifleet.results.limits import Limits, Refusal
+from pifleet.results.limits import Refusal
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.store.trees import Objects
 
 
-def damaged(git: HomeGit, limits: Limits, oids: Sequence[str]) -> list[str]:
+def damaged(git: HomeGit, oids: Sequence[str]) -> list[str]:
     """Those that are missing, cannot be read, or are not what their ids say.
 
     git may die of a damaged object, or of its own limits; only what it dies of as the first thing it is asked for is
@@ -20,7 +20,7 @@ def damaged(git: HomeGit, limits: Limits, oids: Sequence[str]) -> list[str]:
     at = 0
     while at < len(oids):
         first = at
-        with Objects(git, limits) as objects:
+        with Objects(git) as objects:
             try:
                 while at < len(oids):
                     if not objects.whole(oids[at]):

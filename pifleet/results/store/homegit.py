@@ -10,7 +10,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +18,7 @@ from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import said
 
 _SETTINGS = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.bigFileThreshold=64m", "core.fsync=all",
-             "core.packedGitWindowSize=32m", "core.packedGitLimit=256m", "gc.auto=0", "protocol.allow=never")
+             "core.packedGitWindowSize=1m", "core.packedGitLimit=16m", "gc.auto=0", "protocol.allow=never")
 _ENV = {"HOME": "/nonexistent", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": "/dev/null", "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_LAZY_FETCH": "1",
@@ -33,6 +33,7 @@ _FORGIVEN = ("zeroPaddedFilemode", "missingSpaceBeforeDate", "badTimezone", "bad
              "gitattributesBlob", "gitattributesLarge", "gitattributesLineLength", "gitattributesMissing",
              "gitmodulesBlob", "gitmodulesLarge", "gitmodulesParse")
 _TRAILER = 20
+Facts = dict[str, tuple[str, int]]  # id -> type, size in bytes
 _STRICT = "--strict=" + ",".join(f"{slip}=ignore" for slip in _FORGIVEN)
 
 
@@ -86,12 +87,29 @@ class HomeGit:
             check(child.returncode, errors, code)
         return output
 
+    @contextlib.contextmanager
+    def beside(self, *args: str, data: bytes, code: str = "git.connectivity") -> Iterator[None]:
+        """A git that says nothing works while the caller goes on. Raises Refusal as `run` does, in the end."""
+        with tempfile.TemporaryFile() as errors, self.start(*args, errors=errors) as child:
+            try:
+                assert child.stdin
+                assert child.stdin
+                with contextlib.suppress(BrokenPipeError):  # its exit code says why
+                    child.stdin.write(data)
+                with contextlib.suppress(BrokenPipeError):
+                    child.stdin.close()
+                yield
+            except BaseException:
+                child.kill()
+                raise
+            check(child.wait(), errors, code)
+
     def tips(self) -> list[str]:
         """The ids of all refs."""
         return self.run("for-each-ref", "--format=%(objectname)").decode().split()
 
-    def sizes(self, oids: Iterable[str]) -> dict[str, tuple[str, int]]:
-        """Id -> (type, size in bytes); ids that are not there are left out."""
+    def sizes(self, oids: Iterable[str]) -> Facts:
+        """Of those of the objects that are here."""
         shown = self.run("cat-file", "--batch-check", data="".join(f"{oid}\n" for oid in oids).encode()).decode()
         facts = (line.split() for line in shown.splitlines())
         return {fact[0]: (fact[1], int(fact[2])) for fact in facts if len(fact) == 3}

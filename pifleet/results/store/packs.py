@@ -24,7 +24,7 @@ def adopt(source: Path, target: Path) -> None:
     for path in sorted(packs, key=lambda path: path.suffix == ".idx"):
         path.chmod(0o444)
         path.rename(target / path.name)
-    _settle(target)
+    settle(target)
 
 
 def copy(source: HomeGit, sink: PackSink, asked: bytes, *options: str) -> None:
@@ -72,7 +72,7 @@ def consolidate(git: HomeGit, folder: Path, limits: Limits) -> None:
     # changes arrives as differences or as blocks already.
     made = _write(git, packs, [oid for oid, (kind, _) in kinds.items() if kind == "blob"], limits, window=0)
     made |= _write(git, packs, [oid for oid, (kind, _) in kinds.items() if kind != "blob"], limits, window=_WINDOW)
-    _settle(packs)
+    settle(packs)
     for index in old:
         if index.stem not in made:
             index.unlink()  # first, because without it git sees no pack
@@ -129,7 +129,8 @@ def _loose(objects: Path) -> Iterator[str]:
         yield from (folder.name + path.name for path in folder.iterdir() if len(path.name) == 38)
 
 
-def _settle(folder: Path) -> None:
+def settle(folder: Path) -> None:
+    """Let the names in a folder outlive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

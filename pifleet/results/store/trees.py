@@ -1,22 +1,25 @@
-"""Owns reading trees and blobs that a sandbox made: bounded in depth, number and size before anything recurses on them.
+"""Owns reading objects that a sandbox made, one at a time and bounded in size; whoever recurses has measured the tree.
 It must not write anywhere."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from io import BufferedReader
+from itertools import islice
 from typing import cast
 
-from pifleet.results.limits import Limits, Refusal
-from pifleet.results.store.homegit import HomeGit
+from pifleet.results.limits import Refusal
+from pifleet.results.store.homegit import Facts, HomeGit
 
 TREE_MODE, LINK_MODE, EXECUTABLE_MODE, GITLINK_MODE = 0o40000, 0o120000, 0o100755, 0o160000
 _TREE_BYTES = 64 << 20
 _CHUNK = 1 << 20
 _ANSWER = 80  # bytes; what git answers to "info" is shorter
+_BATCH = 500  # questions at once, so that neither they nor the answers fill a pipe
 
 Leaf = tuple[bytes, int, str]  # path, mode, id
 
@@ -24,11 +27,9 @@ Leaf = tuple[bytes, int, str]  # path, mode, id
 class Objects:
     """One long-running `git cat-file --batch-command`."""
 
-    def __init__(self, git: HomeGit, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, git: HomeGit) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by __exit__()
         self._child = git.start("cat-file", "--batch-command", errors=self._errors)
-        self._measured: dict[str, tuple[int, int]] = {}
         self._out = cast(BufferedReader, self._child.stdout)
         self._oid = b""
 
@@ -52,12 +53,13 @@ class Objects:
 
     def _head(self, name: str, command: str) -> tuple[str, str, int]:
         """(id, kind, size); the kind is "" where there is no such object."""
-        self._write(f"{command} {name}")
+        whole = command == "contents"
+        self._write(f"contents {name}\ninfo {name}" if whole else f"{command} {name}")
         facts = self._out.readline().decode().split()
         if len(facts) != 3:
+            if whole:
+                self._out.readline()
             return "", "", 0
-        if command == "contents":
-            self._write(f"info {facts[0]}")
         self._oid = facts[0].encode()
         return facts[0], facts[1], int(facts[2])
 
@@ -87,6 +89,18 @@ class Objects:
         if seen - len(tail[at:]) != size:
             raise Refusal("store.damaged", f"{self._oid.decode()} is not as long as it says")
 
+    def sizes(self, oids: Iterable[str]) -> Facts:
+        """Of those of the objects that are here."""
+        found: Facts = {}
+        asked = iter(oids)
+        while batch := list(islice(asked, _BATCH)):
+            self._write("\n".join(f"info {oid}" for oid in batch))
+            for oid in batch:
+                facts = self._out.readline().split()
+                if len(facts) == 3:
+                    found[oid] = sys.intern(facts[1].decode()), int(facts[2])
+        return found
+
     def whole(self, oid: str) -> bool:
         """Whether an object of any kind is here and is what its id says, read and hashed now."""
         _, kind, size = self._head(oid, "contents")
@@ -115,6 +129,10 @@ class Objects:
             while view:
                 view = view[os.write(descriptor, view) :]
 
+    def tree_id(self, name: str) -> str:
+        """The id of a tree, or of a commit's tree."""
+        return self._ask(f"{name}^{{tree}}", "tree", "info")[0]
+
     def tree(self, name: str) -> tuple[str, list[tuple[int, bytes, str]]]:
         """(id, entries as (mode, name, id)) of a tree, which may be asked for as COMMIT^{tree}."""
         oid, size = self._ask(name, "tree")
@@ -127,27 +145,6 @@ class Objects:
             entries.append((int(data[at:space], 8), data[space + 1 : end], data[end + 1 : end + 21].hex()))
             at = end + 21
         return oid, entries
-
-    def measure(self, name: str) -> int:
-        """How many paths a tree has. Each distinct tree is read once, so a tree that repeats itself 10^10 times is
-        counted as fast as it was sent. Raises Refusal: limit.paths, limit.depth."""
-        return self._measure(name, 0)[0]
-
-    def _measure(self, name: str, depth: int) -> tuple[int, int]:
-        if depth > self._limits.depth:
-            raise Refusal("limit.depth", f"folders nested more than {self._limits.depth} deep")
-        if name not in self._measured:
-            count = height = 0
-            for mode, _, oid in self.tree(name)[1]:
-                below = self._measure(oid, depth + 1) if mode == TREE_MODE else (1, 0)
-                count, height = count + below[0], max(height, below[1] + 1)
-                if count > self._limits.files:
-                    raise Refusal("limit.paths", f"more than {self._limits.files} paths in one tree")
-            self._measured[name] = (count, height)
-        count, height = self._measured[name]
-        if depth + height > self._limits.depth:
-            raise Refusal("limit.depth", f"folders nested more than {self._limits.depth} deep")
-        return count, height
 
     def leaves(self, name: str, prefix: bytes = b"") -> Iterator[Leaf]:
         """Everything in a measured tree that is neither a folder nor a submodule's place."""

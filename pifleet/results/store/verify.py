@@ -113,7 +113,7 @@ def _read(store: Store, ids: set[str]) -> tuple[int, bool]:
         reached, missing = _reached(store.git, ids)
     except Refusal:
         return 0, False
-    return len(reached), not missing and not damaged(store.git, store.limits, reached)
+    return len(reached), not missing and not damaged(store.git, reached)
 
 
 def _lost(store: Store, ids: set[str]) -> list[Item]:
@@ -121,11 +121,11 @@ def _lost(store: Store, ids: set[str]) -> list[Item]:
     try:
         reached, missing = _reached(store.git, ids)
     except Refusal as refusal:
-        named = damaged(store.git, store.limits, sorted(ids))
+        named = damaged(store.git, sorted(ids))
         return [Item(oid, "object.damaged") for oid in named[:_NAMED]] or [
             Item("history", f"object.damaged: {refusal}")]
     return [*(Item(oid, "object.missing") for oid in missing[:_NAMED]),
-            *(Item(oid, "object.damaged") for oid in damaged(store.git, store.limits, reached)[:_NAMED])]
+            *(Item(oid, "object.damaged") for oid in damaged(store.git, reached)[:_NAMED])]
 
 
 def _reached(git: HomeGit, ids: set[str]) -> tuple[list[str], list[str]]:

@@ -8,8 +8,9 @@ from typing import IO, Any
 
 from pifleet.results.capture.agent import Capture
 from pifleet.results.capture.framing import Answer
-from pifleet.results.capture.memory import UnitMemory
+from pifleet.results.capture.memory import Memory, UnitMemory
 from pifleet.results.capture.packs import Sender
+from pifleet.results.capture.place import Place
 from pifleet.results.capture.repository import Note, Repository
 from pifleet.results.capture.unit import Unit
 from pifleet.results.outgoing.inside.history import reaches
@@ -64,26 +65,28 @@ class Look(Capture):
     def repository(self, path: bytes) -> Seen | None:
         """The repository in this place of the workspace; None where there is none."""
         root = os.path.normpath(os.path.join(self._workspace, path))
-        self._find_below(root)
+        place = self._find_below(root)
         if root not in self._repositories:
             return None
-        self._repository(path, root)
+        self._repository(path, root, place)
         return self._found
 
     def folder(self, root: bytes) -> Seen:
         """What lies in a folder beside its repositories."""
         self._find_below(self._workspace)
-        self._capture("tree", b"", root, Repository())
+        self._capture("tree", b"", b"", Repository(), self._looked("", root))
         assert self._found
         return self._found
 
-    def _find_below(self, root: bytes) -> None:
+    def _find_below(self, root: bytes) -> Place:
         self._repositories.clear()
-        self._seen = 0
-        self._find(root, 0)
+        place = self._looked("", root)
+        self._find(place)
+        return place
 
-    def _capture(self, kind: str, path: bytes, root: bytes, repository: Repository) -> None:
-        unit = Unit(root, repository, set(self._repositories), self._settings, UnitMemory(), self._sender,
-                    self._patterns, known=False)
+    def _capture(self, kind: str, path: bytes, at: bytes, repository: Repository, place: Place) -> None:
+        unit = Unit(place, at, repository, set(self._repositories), self._settings, UnitMemory(), Memory(),
+                    self._sender, self._patterns)
         unit.capture()
-        self._found = Seen(root, repository, unit, sorted(other for other in self._repositories if other != root))
+        nested = sorted(other for other in self._repositories if other != place.root)
+        self._found = Seen(place.root, repository, unit, nested)

@@ -1,0 +1,57 @@
+"""Owns repositories, models and the image of an inventory: each checked in itself, and made into its valid form.
+It must not know who uses them."""
+
+from __future__ import annotations
+
+from pifleet import fleet as valid
+from pifleet.fleet import Image
+from pifleet.inventory import schema
+from pifleet.inventory.folder import Folder
+from pifleet.wording import path, show
+
+
+def repo_of(name: str, repo: schema.Repo, folder: Folder) -> valid.Repo:
+    where, mistakes = ("pifleet_repos", name), folder.mistakes
+    auth = repo.auth or schema.Auth()
+    over_http, over_ssh = repo.url.startswith("http"), repo.url.startswith("ssh:") or "@" in repo.url.split("/")[0]
+    if auth.token and not over_http:
+        mistakes.add(path(*where, "auth", "token"), "a token for an url that is not https", "use ssh_key with ssh")
+    if auth.ssh_key and not over_ssh:
+        mistakes.add(path(*where, "auth", "ssh_key"), "an ssh_key for an url that is not ssh", "use token with https")
+    if over_ssh and not auth.ssh_key:
+        mistakes.add(path(*where, "auth"), "no ssh_key for an ssh url", "add auth: {ssh_key: {file: PATH}}")
+    if over_ssh and not repo.known_hosts:
+        mistakes.add(path(*where, "known_hosts"), "nothing", "name a file with the host keys of the ssh server")
+    if repo.known_hosts and not over_ssh:
+        mistakes.add(path(*where, "known_hosts"), show(repo.known_hosts), "remove it; only an ssh url needs it")
+    known_hosts = folder.text(repo.known_hosts, path(*where, "known_hosts")) if repo.known_hosts else ""
+    return valid.Repo(name, repo.url, repo.ref, folder.secret(auth.token), folder.secret(auth.ssh_key), known_hosts)
+
+
+def model_of(name: str, model: schema.Model, folder: Folder) -> valid.Model:
+    where, mistakes = ("pifleet_models", name), folder.mistakes
+    if model.api == "scripted":
+        for key in ("base_url", "key"):
+            if getattr(model, key):
+                mistakes.add(path(*where, key), f"a {key} for a scripted model", "remove it; a scripted model has none")
+    else:
+        for key, wanted in (("base_url", "name the provider's address"), ("models", "list at least one model")):
+            if not getattr(model, key):
+                mistakes.add(path(*where, key), "nothing", wanted)
+    for key in ("proxy", "ca"):
+        if getattr(model, key) and not model.base_url.startswith("https:"):
+            mistakes.add(path(*where, key), f"a {key} for an address that is not https", "remove it, or use https")
+    ca = folder.certificates(model.ca, path(*where, "ca")) if model.ca else ""
+    return valid.Model(name, model.api, model.base_url, folder.secret(model.key), tuple(model.models), model.proxy, ca)
+
+
+def image_of(variables: schema.Variables, folder: Folder) -> Image:
+    date = variables.pifleet_image_date
+    ca = folder.certificates(variables.pifleet_image_ca, "pifleet_image_ca") if variables.pifleet_image_ca else ""
+    return Image(
+        base=variables.pifleet_image_base, suite=variables.pifleet_image_suite,
+        date=f"{date.replace('-', '')}T000000Z" if "-" in date else date,
+        packages=tuple(variables.pifleet_image_packages), node_version=variables.pifleet_node_version,
+        pi_version=variables.pifleet_pi_version, ca=ca,
+        apt_mirror=variables.pifleet_apt_mirror, npm_registry=variables.pifleet_npm_registry,
+    )

@@ -1,0 +1,72 @@
+"""Owns the contract of a pattern: what it adds to a host's spec, and how a look at the host is held against that.
+It must not reach a host; operating a sandbox that has been made is the work of its driver, in pifleet.sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from pifleet.fleet import DOCKER, OPENSHELL, Fleet, Sandbox
+from pifleet.plan import Json, Step, compare_host
+from pifleet.report import Check
+from pifleet.secret import Secret
+
+# A secret's value by the name that a spec has for it; None for one that is not to be read now.
+Read = Callable[[str], Secret | None]
+
+
+class Pattern(Protocol):
+    """One way to contain pi; `pifleet.patterns.NAME` is the module that is it.
+
+    Shapes: a spec is `desired.host_spec`'s, `observed` the probe's answer about the same host.
+    """
+
+    @property
+    def PARTS(self) -> tuple[str, ...]:  # a constant of the module
+        """The roles that a host of this pattern gets, in their order."""
+
+    def extend(self, spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Mapping[str, Any]) -> None:
+        """Add what a host needs for `boxes`, its sandboxes of this pattern; `clients` as for `host_spec`."""
+
+    def complete(self, spec: dict[str, Any], read: Read) -> None:
+        """Fill in what follows from secrets' values without telling them."""
+
+    def compare(self, spec: Json, observed: Json) -> Iterator[Step | None]:
+        """A Step for each thing of this pattern that differs, None for each that agrees; unseen is never agreement."""
+
+    def cut(self, spec: Json, observed: Json, steps: Sequence[Step]) -> dict[str, Any]:
+        """The entries of the spec that are this pattern's own, with only what `steps` name."""
+
+    def removal(self, fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
+        """What the playbook that removes has to know of `boxes`, by the name it has there."""
+
+    def services(self) -> list[dict[str, Any]]:
+        """Every service that this pattern alone may have left on a host."""
+
+    def seen(self, observed: Json, box: Sandbox) -> Json | None:
+        """What was seen of a sandbox, at least its `agent`; None where it is not."""
+
+    def titles(self, observed: Json, fleet: str) -> list[str]:
+        """The titles of all sandboxes of a fleet that are there, also of those that left its inventory."""
+
+    def needs(self, fleet: Fleet, host: str, observed: Json) -> Iterator[Check]:
+        """What doctor says of a host besides, before anything is installed."""
+
+
+def pattern(name: str) -> Pattern:
+    """The pattern of a sandbox or a host; loaded when asked for, since patterns are built from what names them."""
+    return patterns()[name]
+
+
+def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
+    """Everything of a host held against one look, also what a pattern left that the host no longer has."""
+    yield from compare_host(spec, observed)
+    for each in patterns().values():
+        yield from each.compare(spec, observed)
+
+
+def patterns() -> Mapping[str, Pattern]:
+    """Every pattern by its name, in the order in which a host gets them."""
+    from pifleet.patterns import docker, openshell
+
+    return {DOCKER: docker, OPENSHELL: openshell}

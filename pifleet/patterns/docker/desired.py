@@ -1,0 +1,158 @@
+"""Owns what sandboxes of pattern docker are on their host: folders, rendered files, repositories and containers.
+It must not know the host around them, or what is seen there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pifleet import fleet as names
+from pifleet.desired import egress, gateway, pi
+from pifleet.desired.egress import Clients
+from pifleet.fleet import Fleet, Model, Sandbox
+from pifleet.report import Check
+
+PART = "sandbox_docker"
+PARTS = ("docker", "pi_image", gateway.PART, egress.PART, PART)
+MODEL_PORT = 8100
+EGRESS_PORT = 8101
+HOME = "/home/pi"
+WORKSPACE = "/workspace"
+TMP_BYTES = 256 << 20
+CLIENTS = {"PIP_CONFIG_FILE": "/opt/pifleet/etc/pip.conf", "NPM_CONFIG_GLOBALCONFIG": "/opt/pifleet/etc/npmrc"}
+
+
+def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Clients) -> None:
+    """See `pifleet.patterns.Pattern`."""
+    for box in boxes:
+        spec["dirs"] += dirs(box)
+        spec["files"] += files(box, [fleet.models[name] for name in box.models], clients)
+        spec["sandboxes"].append(entry(fleet, box))
+
+
+def complete(_: dict[str, Any], __: object) -> None:
+    """Nothing of a container follows from a secret."""
+
+
+def removal(_: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
+    """See `pifleet.patterns.Pattern`."""
+    return {"sandboxes": [{"id": box.id, "container": box.container} for box in boxes]}
+
+
+def needs(_: Fleet, __: str, ___: object) -> Iterator[Check]:
+    """Nothing but the engine, which every host that needs one is asked for."""
+    return iter(())
+
+
+def services() -> list[dict[str, Any]]:
+    """None of its own: what its sandboxes' sockets lead to is not the pattern's alone."""
+    return []
+
+
+def dirs(box: Sandbox) -> list[dict[str, Any]]:
+    """The sandbox's folders. `net` opens to the sandbox's own group only: its sockets are its identity."""
+
+    def one(path: object, mode: str, uid: int, gid: int) -> dict[str, Any]:
+        return {"path": str(path), "mode": mode, "uid": uid, "gid": gid, "part": "developers", "sandbox": box.title}
+
+    return [
+        one(box.root, "0711", 0, 0),
+        one(box.root / "etc", "0755", 0, 0),
+        one(box.root / "net", "0750", 0, box.uid),
+        one(box.root / "workspace", "0700", box.uid, box.uid),
+        one(box.root / "home", "0700", box.uid, box.uid),
+    ]
+
+
+def files(box: Sandbox, models: Sequence[Model], clients: Clients) -> list[dict[str, Any]]:
+    """The files that the sandbox reads and cannot change; those mounted one by one keep their inode when rewritten.
+
+    Its pip and npm look where the host's own do, if the sandbox may; `clients` is what the probe saw of these.
+    """
+    seen = {name: (clients.get(name) or {}).get("urls") or () for name in box.egress_sets}
+    texts = {
+        "passwd": _passwd(box),
+        "group": f"root:x:0:\n{box.user}:x:{box.uid}:\n",
+        "models.json": pi.as_json(pi.models((m, f"http://127.0.0.1:{MODEL_PORT}/{m.name}") for m in models)),
+        "settings.json": pi.as_json(pi.settings(box, models[0])),
+        "pip.conf": _pip_conf(seen.get("pip", ())),
+        "npmrc": "".join(f"registry={url}\n" for url in seen.get("npm", ())[:1]),
+    }
+    return [
+        {
+            "path": str(box.root / "etc" / name), "content": text, "mode": "0644", "part": PART,
+            "sandbox": box.title, "in_place": name in ("passwd", "group"),
+        }
+        for name, text in texts.items()
+    ]
+
+
+def entry(fleet: Fleet, box: Sandbox) -> dict[str, Any]:
+    """The sandbox in a spec: its container and the repositories it starts with."""
+    return {
+        "id": box.id,
+        "title": box.title,
+        "user": box.user,
+        "uid": box.uid,
+        "container": container(fleet, box),
+        "repos": [pi.repo_entry(fleet.repos[name]) for name in box.repos],
+    }
+
+
+def container(fleet: Fleet, box: Sandbox) -> dict[str, Any]:
+    """The container in the form that module_utils/containers.py reads back from the engine."""
+    owner = f"{box.uid}:{box.uid}"
+    mounts = [
+        (box.root / "etc" / "group", "/etc/group", "ro"),
+        (box.root / "etc" / "passwd", "/etc/passwd", "ro"),
+        (box.root / "home", HOME, "rw"),
+        (box.root / "etc", "/opt/pifleet/etc", "ro"),
+        (box.root / "net", "/run/pifleet", "ro"),
+        (box.root / "workspace", WORKSPACE, "rw"),
+    ]
+    return {
+        "name": box.container,
+        "image": fleet.image.name,
+        "user": owner,
+        "entrypoint": [str(names.PROGRAMS / "keeper")],
+        "command": [],
+        "workdir": WORKSPACE,
+        "hostname": box.id,
+        "env": {"HOME": HOME, "PI_CODING_AGENT_DIR": f"{HOME}/.pi/agent", **_proxy(), **CLIENTS},
+        "labels": {f"{names.LABEL}fleet": fleet.name, f"{names.LABEL}sandbox": box.title},
+        "mounts": sorted(([str(s), t, m] for s, t, m in mounts), key=lambda mount: mount[1]),
+        "tmpfs": {"/tmp": f"rw,nosuid,nodev,size={TMP_BYTES},mode=1777"},  # noqa: S108
+        "network": "none",
+        "ports": [],
+        "privileged": False,
+        "cap_add": [],
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "devices": [],
+        "ipc": "private",
+        "pid": "",
+        "uts": "",
+        "userns": "",
+        "read_only": True,
+        "memory": box.limits.memory,
+        "memory_swap": box.limits.memory,
+        "cpus": box.limits.cpus,
+        "pids": box.limits.pids,
+        "restart": "unless-stopped",
+    }
+
+
+def _proxy() -> dict[str, str]:
+    """What programs of all kinds read: some only know the one case (git and curl: http_proxy), some the other."""
+    proxy = f"http://127.0.0.1:{EGRESS_PORT}"
+    plain = {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"}
+    return {**plain, **{name.lower(): value for name, value in plain.items()}}
+
+
+def _pip_conf(urls: Sequence[str]) -> str:
+    lines = ["[global]", f"index-url = {urls[0]}"] if urls else []
+    return "".join(f"{line}\n" for line in [*lines, *(f"extra-index-url = {' '.join(urls[1:])}" for _ in urls[1:2])])
+
+
+def _passwd(box: Sandbox) -> str:
+    return f"root:x:0:0:root:/root:/usr/sbin/nologin\n{box.user}:x:{box.uid}:{box.uid}::{HOME}:/bin/bash\n"

@@ -1,0 +1,34 @@
+"""Owns what doctor asks of a host of pattern openshell: a kernel, an engine, and programs of the right version.
+It must not change or look at anything itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pifleet.fleet import Fleet
+from pifleet.plan import Json
+from pifleet.report import Check
+from pifleet.versions import numbers
+
+# Landlock came with 5.13 (landlock(7)); OpenShell asks for Docker 28 (its documentation: "Support matrix").
+LANDLOCK_KERNEL = (5, 13)
+ENGINE = "28.0"
+
+
+def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
+    """See `pifleet.patterns.Pattern`; and whether the gateway that is there is the right one."""
+    version = fleet.openshell.version
+    kernel = str(seen["kernel"])
+    yield Check.of(host, "landlock", numbers(kernel)[:2] >= LANDLOCK_KERNEL, f"kernel {kernel}",
+              "use kernel 5.13 or newer: older ones do not enforce the file system policy of sandboxes")
+    engine = str(seen["engine"].get("version", ""))
+    if seen["engine"].get("answers") and numbers(engine) < numbers(ENGINE):
+        yield Check(host, "engine for openshell", "warn", f"Docker {engine}; OpenShell is made for {ENGINE}",
+                    try_=f"install Docker {ENGINE} or newer there before its first sandbox")
+    programs, gateway = (seen["openshell"].get(key) or {} for key in ("programs", "gateway"))
+    if not programs.get("gateway"):
+        yield Check(host, "openshell", "warn", "no gateway is there; provision installs one", try_="pifleet provision")
+        return
+    right = programs.get("command") == gateway.get("version") == version
+    text = f"command {programs.get('command') or 'missing'}, gateway {gateway.get('version') or 'silent'}"
+    yield Check.of(host, "openshell", right, text, f"pifleet provision brings both to {version}")

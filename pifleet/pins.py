@@ -1,0 +1,78 @@
+"""Owns what a fleet pins: the parts of its image and its OpenShell, with the names that follow from them.
+It must not know hosts, developers or sandboxes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+
+def digest(*parts: str) -> str:
+    """A stable hex name for the given texts; the parts cannot run into each other."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Image:
+    """What the fleet's sandbox image is made from; equal inputs give an equal name.
+
+    `ca` is PEM text that the image shall trust besides its distribution's own; `base` is "debian" or a registry
+    reference with digest.
+    """
+
+    base: str = "debian"
+    suite: str = "bookworm"
+    date: str = ""
+    packages: tuple[str, ...] = ()
+    node_version: str = "24.21.0"
+    npm_version: str = "11.21.2"
+    pi_version: str = "0.87.1"
+    ca: str = ""
+    apt_mirror: str = ""
+    npm_registry: str = ""
+    recipe: str = ""
+
+    PACKAGES = (
+        "bash", "ca-certificates", "fd-find", "git", "iproute2", "less", "openssh-client", "python3", "python3-pip",
+        "python3-venv", "ripgrep", "tmux", "zstd",
+    )
+
+    @property
+    def hash(self) -> str:
+        """12 hex digits over everything that decides the content; mirrors only say where it comes from."""
+        return digest(
+            self.recipe, self.base, self.suite, self.date, self.node_version, self.npm_version, self.pi_version,
+            self.ca, *sorted({*self.PACKAGES, *self.packages}),
+        )[:12]
+
+    @property
+    def name(self) -> str:
+        return f"pifleet/pi:{self.hash}"
+
+    @property
+    def openshell_name(self) -> str:
+        """The same image with the layer that OpenShell's supervisor needs."""
+        return f"pifleet/pi-openshell:{self.hash}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A file that is installed on hosts: a path on this controller or a URL, and the sha256 it must have."""
+
+    sha256: str
+    file: str = ""
+    url: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called on a host: its checksum, and its kind by its own ending."""
+        ending = ".deb" if (self.file or self.url).endswith(".deb") else ".tar.gz"
+        return self.sha256 + ending
+
+
+@dataclass(frozen=True)
+class OpenShell:
+    """The OpenShell that hosts of `pifleet_openshell` get: its `version` and the packages that hold it."""
+
+    version: str = ""
+    packages: tuple[Package, ...] = ()

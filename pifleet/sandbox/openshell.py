@@ -1,0 +1,162 @@
+"""Owns operating sandboxes of an OpenShell gateway, through the openshell command and ssh on the gateway's host.
+It must not make or change a sandbox, and never hands a shell anything that is not a whole argument."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
+from pifleet.errors import HostFailed, SandboxFailed
+from pifleet.fleet import Host, Sandbox
+from pifleet.lock import claimed
+from pifleet.patterns.openshell.desired import BIN, CLIENT, client_argv
+from pifleet.sandbox import WORKSPACE
+from pifleet.sandbox.openshell_copy import Copy
+from pifleet.stream import Stream
+
+SECONDS = 60
+# A gateway's words (`sandbox get`, phase) in ours. Error is final there: nothing brings such a sandbox back.
+STATES = {"Ready": "running", "Provisioning": "starting", "Starting": "starting", "Stopped": "stopped",
+          "Stopping": "stopped", "Error": "error", "Deleting": "error"}
+# Its home is the workspace there, and pi's sessions do not belong into that.
+ENVIRONMENT = ("env", "HOME=/home/pi", "PI_CODING_AGENT_DIR=/home/pi/.pi/agent", "LANG=C.UTF-8")
+# A gateway takes 20 ssh connections to a sandbox; through one master all of ours are one.
+SHARED = ("-o", "ControlMaster=auto", "-o", "ControlPersist=60")
+
+
+class OpenShellDriver:
+    """A Driver for OpenShell's sandboxes; see pifleet.sandbox.Driver."""
+
+    keeps_work = False  # its workspace is in its container
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._link: Link | None = None
+        self._ssh: dict[str, list[str]] = {}
+        self._copies: dict[str, Copy] = {}
+
+    @staticmethod
+    def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
+        return STATES.get(str(found["phase"]), "unknown"), found.get("image")
+
+    def stream(self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE) -> Stream:
+        return self._connected().stream(self._argv(sandbox, argv, workdir))
+
+    def claimed(self, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:
+        return claimed(self._connected(), sandbox, self._argv(sandbox, argv, WORKSPACE), what, store)
+
+    def terminal_argv(
+        self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, *, tty: bool = True
+    ) -> list[str]:
+        inside = self._inside(sandbox, argv, workdir, "-tt" if tty else "-T")
+        ssh, as_root = ssh_argv(self._host, tty=tty), root_argv(inside)
+        return [*ssh, shlex.join(as_root)] if ssh else as_root
+
+    def attach_argv(self, sandbox: Sandbox) -> list[str]:
+        return self.terminal_argv(sandbox, ["tmux", "-u", "new-session", "-A", "-s", "pi", "--", "pi"])
+
+    def state(self, sandbox: Sandbox) -> str:
+        found = self._listed(sandbox)
+        return STATES.get(str(found.get("phase")), "unknown") if found else "missing"
+
+    def require_running(self, sandbox: Sandbox) -> None:
+        state = self.state(sandbox)
+        if state == "running" or sandbox.title in self._copies:
+            return
+        again = f"pifleet start {sandbox.title}" if state == "stopped" else "pifleet provision"
+        raise SandboxFailed(f"{sandbox.title} on {self._host.name} is {state}", try_=again)
+
+    def start(self, sandbox: Sandbox) -> None:
+        if self.state(sandbox) != "running":
+            self._change(sandbox, "start")
+
+    def open_again(self, sandbox: Sandbox) -> None:
+        found = self._listed(sandbox)
+        if found and found.get("phase") == "Error":
+            self._copies[sandbox.title] = Copy.of(self._connected(), sandbox, str(found["id"]))
+        else:
+            self.start(sandbox)
+
+    def stop(self, sandbox: Sandbox) -> None:
+        self._change(sandbox, "stop")
+
+    def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
+        return {}  # its gateway's database holds the keys, and where its clones began is not written down
+
+    def close(self) -> None:
+        for copy in self._copies.values():
+            copy.remove(self._connected())
+        self._copies.clear()
+        if self._link:
+            self._link.close()
+            self._link = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _change(self, sandbox: Sandbox, verb: str) -> None:
+        done = self._command("sandbox", verb, "--workspace", sandbox.workspace, "--", sandbox.id)
+        if done.code:
+            raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=_said(done),
+                                try_=f"pifleet plan --limit {self._host.name}")
+
+    def _listed(self, sandbox: Sandbox) -> dict[str, Any] | None:
+        """The sandbox as its gateway lists it. Raises HostFailed when the gateway does not answer."""
+        done = self._command("sandbox", "list", "--workspace", sandbox.workspace, "-o", "json")
+        try:
+            if done.code:
+                raise ValueError
+            found = [one for one in json.loads(done.stdout or b"[]") if one["name"] == sandbox.id]
+        except (ValueError, TypeError, KeyError):
+            raise HostFailed(f"{self._host.name}: its OpenShell gateway does not answer", saw=_said(done),
+                             try_=f"pifleet plan --limit {self._host.name}") from None
+        return dict(found[0]) if found else None
+
+    def _id(self, sandbox: Sandbox) -> str:
+        """What its gateway calls it. Raises SandboxFailed where there is none."""
+        found = self._listed(sandbox)
+        if not found:
+            raise SandboxFailed(f"{sandbox.title} on {self._host.name} is missing", try_="pifleet provision")
+        return str(found["id"])
+
+    def _argv(self, sandbox: Sandbox, argv: Sequence[str], workdir: str) -> list[str]:
+        """What root starts on the host to run `argv` where `stream` reaches."""
+        copy = self._copies.get(sandbox.title)
+        return copy.argv(argv, workdir) if copy else self._inside(sandbox, argv, workdir, "-T")
+
+    def _inside(self, sandbox: Sandbox, argv: Sequence[str], workdir: str, terminal: str) -> list[str]:
+        """What root starts on the host to run `argv` inside: the stanza that the command prints, as ssh's options."""
+        if sandbox.title not in self._ssh:
+            done = self._command("sandbox", "ssh-config", "--workspace", sandbox.workspace, "--", sandbox.id)
+            pairs = [line.strip().split(None, 1) for line in done.stdout.decode().splitlines() if line.strip()]
+            named = dict(pair for pair in pairs if len(pair) == 2)
+            if done.code or "ProxyCommand" not in named:
+                raise SandboxFailed(f"{sandbox.title} on {self._host.name} cannot be reached", saw=_said(done),
+                                    try_=f"pifleet status {sandbox.title}")
+            alias = named.pop("Host")
+            # Of its own for each sandbox: one that was made anew under its name is not behind the old one's master.
+            named["ControlPath"] = f"{CLIENT}/{self._id(sandbox)[:8]}.%C"
+            options = [word for key, value in named.items() for word in ("-o", f"{key}={value}")]
+            self._ssh[sandbox.title] = [*options, *SHARED, "--", alias]
+        remote = shlex.join([*ENVIRONMENT, f"--chdir={workdir}", *argv])
+        return client_argv("ssh", "-F", "none", terminal, "-o", "BatchMode=yes", *self._ssh[sandbox.title], remote)
+
+    def _command(self, *words: str) -> Done:
+        return self._connected().run(client_argv(str(BIN / "openshell"), *words), timeout=SECONDS)
+
+    def _connected(self) -> Link:
+        if self._link is None:
+            self._link = connect(self._host)
+        return self._link
+
+
+def _said(done: Done) -> str:
+    lines = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+    return lines[0][:300] if lines else f"exit code {done.code}"

@@ -1,0 +1,79 @@
+"""Owns what a sandbox asked of the egress proxy: the host's notes read once, bounded, and counted by destination.
+It must not judge a list or change one; what stands in a note came from a sandbox and is believed only in its shape."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pifleet.connection import connect
+from pifleet.desired.egress import LOG
+from pifleet.egress import PLAIN_PORT, TLS_PORT
+from pifleet.errors import HostFailed
+from pifleet.fleet import Host, Sandbox
+
+# A little more than the two files that the log keeps for a sandbox.
+READ_BYTES = 3 << 20
+SECONDS = 60
+Verdict = Literal["allowed", "refused", "failed"]
+Key = tuple[str, int, Verdict]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All requests for one destination: `failed` ones were allowed, but no way led there; `last` is UTC, ISO 8601."""
+
+    name: str
+    port: int
+    verdict: Verdict
+    count: int
+    last: str
+    entry: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "port": self.port, "verdict": self.verdict, "count": self.count, "last": self.last,
+                "entry": self.entry}
+
+
+def asked(host: Host, box: Sandbox) -> list[Asked]:
+    """What the sandbox asked for, refused destinations first, the latest first. Raises HostFailed."""
+    path = str(LOG / f"{box.id}.jsonl")
+    with connect(host) as link:
+        done = link.run(["tail", "-qc", str(READ_BYTES), "--", f"{path}.1", path], timeout=SECONDS)
+    if done.code == 255:
+        raise HostFailed(f"{host.name}: the connection broke while the egress log was read", unreachable=True,
+                         try_=f"pifleet doctor --limit {host.name}")
+    return counted(box, done.stdout.decode(errors="replace").splitlines())
+
+
+def counted(box: Sandbox, lines: Iterable[str]) -> list[Asked]:
+    """The notes by destination; lines that are no notes are left out."""
+    found: dict[Key, tuple[int, str]] = {}
+    for line in lines:
+        if note := _note(line):
+            key, time = note
+            count, last = found.get(key, (0, ""))
+            found[key] = count + 1, max(last, time)
+    every = [Asked(name, port, verdict, count, last, _entry(box, name, port) if verdict == "refused" else "")
+             for (name, port, verdict), (count, last) in found.items()]
+    return sorted(sorted(every, key=lambda one: one.last, reverse=True), key=lambda one: one.verdict != "refused")
+
+
+def _note(line: str) -> tuple[Key, str] | None:
+    try:
+        note: Mapping[str, Any] = json.loads(line)
+        name, port, time = str(note["name"]), int(note["port"]), str(note["time"])
+        refused, status = str(note["result"]).startswith("TCP_DENIED"), int(note["status"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    return (name, port, "refused" if refused else "failed" if status >= 500 else "allowed"), time
+
+
+def _entry(box: Sandbox, name: str, port: int) -> str:
+    """What the list would need: a name that is listed already leads to a private address."""
+    where = name if port == TLS_PORT else f"{name}:{port}"
+    listed = any((one.name == name or (one.name[:1] == "." and f".{name}".endswith(one.name))) and one.port == port
+                 and one.plain == (port == PLAIN_PORT) for one in box.egress)
+    return f'{{to: "{name}:{port}", private: true}}' if listed else where

@@ -1,0 +1,148 @@
+"""Owns what of a sandbox can only be told from outside, by root of its host: whether one of the host's own keys got in,
+and which commits it began with. It must not enter the sandbox, follow a link of it, or tell a key to anybody."""
+
+import json
+import os
+import re
+import stat
+import sys
+import time
+
+from ansible_collections.pifleet.fleet.plugins.module_utils import paths
+from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine
+
+CHUNK = 4 << 20
+LONGEST = 8192
+SHORTEST = 8
+SECONDS = 60
+VALUE = re.compile(rb'"(?:Bearer )?([^"]+)";')
+REGION = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (r\S+) \S+ \S+ (\d+)")
+FOUND_LIMIT = 20
+
+
+def main(request, out=None):
+    """Answer `request` ({"keys", "container", "root", "nonce"}) on standard output: the nonce, then JSON."""
+    hunt = Hunt(keys_of(request["keys"]))
+    pids = processes(request["container"])
+    for pid in pids:
+        hunt.process(pid)
+    hunt.folder("", request["root"])
+    for pid in pids[:1]:
+        for name in ("tmp", "dev/shm", "run"):
+            hunt.folder("/" + name, "/proc/%d/root/%s" % (pid, name))
+    answer = {"keys": {"known": len(hunt.words), "found": hunt.found[:FOUND_LIMIT], "processes": len(pids),
+                       "bytes": hunt.bytes, "whole": hunt.whole}, "bases": bases(request["root"])}
+    (out or sys.stdout).write("\n%s\n%s\n" % (request["nonce"], json.dumps(answer)))
+
+
+def keys_of(folder):
+    """The values that the gateway puts into headers, from the files that it reads them from."""
+    found = set()
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        content = paths.read_file(os.path.join(folder, name)) or b""
+        found.update(value for value in VALUE.findall(content) if len(value) >= SHORTEST)
+    return sorted(found)
+
+
+def processes(container):
+    """The ids of all processes in the container's control group; [] when it does not run."""
+    seen = Engine().find("/containers/%s/json" % container)
+    if not seen or not seen["State"]["Pid"]:
+        return []
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cgroup" % pid, encoding="ascii", errors="replace") as file:
+                if seen["Id"] in file.read(65536):
+                    found.append(int(pid))
+        except OSError:  # it ended in the meantime
+            continue
+    return sorted(found)
+
+
+def bases(root):
+    """The commit that each repository was cloned at, as the host wrote it down."""
+    try:
+        told = json.loads(paths.read_file(os.path.join(root, "repos.json")) or b"{}")
+        return {name: str(entry.get("base", "")) for name, entry in told.items()}
+    except (ValueError, AttributeError):
+        return {}
+
+
+class Hunt:
+    """Looks for words in one place after the other, within SECONDS; `whole` tells whether all of it was looked at."""
+
+    def __init__(self, words):
+        self.words, self.found, self.bytes, self.whole = words, [], 0, True
+        self.end = time.monotonic() + SECONDS
+
+    def process(self, pid):
+        """Arguments, environment and memory of a process."""
+        for what in ("cmdline", "environ"):
+            self._file("%s of process %d" % (what, pid), "/proc/%d/%s" % (pid, what))
+        try:
+            with open("/proc/%d/maps" % pid) as file:
+                regions = [match for match in map(REGION.match, file) if match]
+            memory = os.open("/proc/%d/mem" % pid, os.O_RDONLY)
+        except OSError:
+            return
+        try:
+            # What is mapped from a file and cannot be written is that file.
+            for start, stop, mode, inode in (match.groups() for match in regions):
+                if "w" in mode or inode == "0":
+                    self._region(pid, memory, int(start, 16), int(stop, 16))
+        finally:
+            os.close(memory)
+
+    def _region(self, pid, memory, start, stop):
+        def read(size):
+            nonlocal start
+            try:
+                data = os.pread(memory, min(size, stop - start), start)
+            except (OSError, OverflowError):
+                return b""
+            start += len(data)
+            return data
+
+        self._search("memory of process %d" % pid, read)
+
+    def folder(self, shown, top):
+        """Every plain file below a folder; nothing that is a link, or on its way, is followed."""
+        try:
+            held = paths.open_dir(top) if not shown else os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+        except (OSError, paths.PathError):
+            return
+        try:
+            for folder, _, files, at in os.fwalk(".", dir_fd=held, follow_symlinks=False):
+                for name in files:
+                    self._file(os.path.join(shown or top, folder, name).replace("/./", "/"), name, at)
+        finally:
+            os.close(held)
+
+    def _file(self, shown, name, at=None):
+        try:
+            held = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
+        except OSError:
+            return
+        with open(held, "rb", buffering=0) as file:
+            if stat.S_ISREG(os.fstat(held).st_mode):
+                self._search(shown, file.read)
+
+    def _search(self, where, read):
+        before = b""
+        while self.words:
+            if time.monotonic() > self.end:
+                self.whole = False
+                return
+            try:
+                data = read(CHUNK)
+            except OSError:
+                return
+            if not data:
+                return
+            self.bytes += len(data)
+            text = before + data
+            if any(word in text for word in self.words):
+                self.found.append(where[-300:])
+                return
+            before = text[-LONGEST:]

@@ -1,0 +1,94 @@
+#!/usr/bin/python
+"""Owns what a gateway and its client need to know each other: certificates made once, the client's own copies of today.
+It must not make certificates anew where there are some: every copy that was handed out would be worthless."""
+
+import os
+import pwd
+import subprocess
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, paths
+
+DOCUMENTATION = """
+module: openshell_client
+short_description: Register an OpenShell gateway with the client that pifleet calls it with
+options:
+  gateway: {description: "As openshell.gateway in a host's spec.", type: dict, required: true}
+  answers: {description: "Wait until the gateway answers, and refuse another version.", type: bool, default: false}
+"""
+
+NAME_OF_SANDBOXES = "host.openshell.internal"
+SECONDS_TO_ANSWER = 40
+
+
+def as_user(name):
+    account = pwd.getpwnam(name)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def make_certificates(gateway):
+    """One bundle with every name that is ever needed: a name added later would make all of it anew."""
+    state = gateway["state"]
+    folder = os.path.join(state, "state/openshell/tls")
+    done = subprocess.run(
+        [os.path.join(gateway["bin"], "openshell-gateway"), "generate-certs", "--output-dir", folder,
+         "--server-san", NAME_OF_SANDBOXES],
+        capture_output=True, stdin=subprocess.DEVNULL, cwd=state, umask=0o077, **as_user(gateway["user"]),
+        env={"HOME": state, "XDG_STATE_HOME": state + "/state", "XDG_CONFIG_HOME": state + "/config",
+             "PATH": gateway["bin"] + ":/usr/bin:/bin"},
+    )
+    if done.returncode:
+        raise openshell.ShellError("the certificates were not made: %s" % openshell.said(done.stderr))
+
+
+def register(gateway):
+    """Give the client its files."""
+    account = pwd.getpwnam(gateway["client_user"])
+    folder, metadata = openshell.registration(gateway)
+    made = gateway["client"]
+    for part in [*os.path.relpath(folder, made).split("/"), "mtls"]:
+        made = os.path.join(made, part)
+        paths.make_dir(made, 0o700, account.pw_uid, account.pw_gid)
+    for name, source in openshell.sources(gateway).items():
+        content = paths.read_file(source)
+        if content is None:
+            raise openshell.ShellError("%s is missing" % source)
+        paths.write_file(os.path.join(made, name), content, 0o600, account.pw_uid, account.pw_gid)
+    paths.write_file(os.path.join(folder, "metadata.json"), metadata.encode(), 0o600, account.pw_uid, account.pw_gid)
+
+
+def wait(client):
+    """Until the gateway answers, and no sandbox that it found again is still on its way to Ready."""
+    end = time.monotonic() + SECONDS_TO_ANSWER
+    while not client.status()["answers"] and time.monotonic() < end:
+        time.sleep(0.5)
+    client.require()
+    while client.on_their_way() and time.monotonic() < end:
+        time.sleep(0.5)
+
+
+def main():
+    module = AnsibleModule(
+        {"gateway": {"type": "dict", "required": True}, "answers": {"type": "bool", "default": False}},
+        supports_check_mode=True,
+    )
+    gateway, done = module.params["gateway"], []
+    try:
+        if not openshell.certificates(gateway):
+            done.append("made certificates")
+            if not module.check_mode:
+                make_certificates(gateway)
+        if done or not openshell.registered(gateway):
+            done.append("registered")
+            if not module.check_mode:
+                register(gateway)
+        if module.params["answers"]:
+            wait(openshell.Client(gateway))
+    except (openshell.ShellError, paths.PathError, OSError, KeyError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(done), done=done)
+
+
+if __name__ == "__main__":
+    main()

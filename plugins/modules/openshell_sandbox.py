@@ -1,0 +1,204 @@
+#!/usr/bin/python
+"""Owns one sandbox of an OpenShell gateway: made, started, changed in place where a gateway can, replaced when told so.
+It must not end a sandbox that it was not told to end: with it goes everything that is in it."""
+
+import io
+import json
+import os
+import tarfile
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, paths
+from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
+
+DOCUMENTATION = """
+module: openshell_sandbox
+short_description: One sandbox on an OpenShell gateway
+options:
+  gateway: {description: "As openshell.gateway in a host's spec.", type: dict, required: true}
+  sandbox:
+    description: As an entry of openshell.sandboxes there; for RV(state) other than V(running) workspace, name and
+      labels are enough.
+    type: dict
+    required: true
+  state:
+    description: What it shall be.
+    choices: [running, stopped, absent]
+    default: running
+"""
+
+FLEET = "pifleet.fleet"
+# Its name is not that of a shell, which agents end by name; it ends only when it is made to.
+MAIN = ("python3", "-I", "/usr/local/lib/pifleet/stay")
+SECONDS = 120
+
+
+class Refused(Exception):
+    """The sandbox may not or cannot be brought to its state."""
+
+
+class Sandbox:
+    def __init__(self, engine, client, wanted, check):
+        self.engine, self.client, self.wanted, self.check = engine, client, wanted, check
+        self.name, self.workspace = wanted["name"], wanted["workspace"]
+        self.done = []
+        self.seen = self.look()
+        fleet = wanted["labels"][FLEET]
+        if self.seen and self.seen["labels"].get(FLEET) != fleet:
+            raise Refused("sandbox %s of workspace %s exists and is not of fleet %s"
+                          % (self.name, self.workspace, fleet))
+
+    def look(self):
+        found = [one for one in self.client.json("sandbox", "list", workspace=self.workspace)
+                 if one["name"] == self.name]
+        made = openshell.containers(self.engine, self.client.gateway["namespace"])
+        return openshell.sandbox(self.client, self.engine, found[0], self.wanted if "policy" in self.wanted else None,
+                                 made.get("%s/%s" % (self.workspace, self.name)), {}) if found else None
+
+    def act(self, word, call, *arguments):
+        self.done.append(word)
+        if not self.check:
+            call(*arguments)
+
+    def run(self):
+        image = self.engine.find("/images/%s/json" % self.wanted["image"])
+        if not image:
+            raise Refused("image %s is not on this host; provision it first (tag pi_image)" % self.wanted["image"])
+        if not self.seen:
+            return self.act("created", self.create)
+        different = self.fixed_differences(image["Id"])
+        if self.seen["phase"] == "Error":
+            different = ["phase Error: %s" % self.seen.get("reason")]
+        if different:
+            if not self.wanted.get("replace"):
+                raise Refused("it has to be replaced (%s), and what is in it would be lost; use pifleet provision, "
+                              "which brings that home first" % ", ".join(different))
+            return self.act("replaced", self.replace)
+        return self.change()
+
+    def fixed_differences(self, image):
+        wanted = {"image": image, "cpus": self.wanted["cpus"], "memory": self.wanted["memory"],
+                  **openshell.fixed(self.wanted["policy"])}
+        have = {**{key: self.seen.get(key) for key in ("image", "cpus", "memory")},
+                **openshell.fixed(self.seen.get("policy") or {})}
+        return [key for key in wanted if wanted[key] != have[key]]
+
+    def change(self):
+        if self.seen["phase"] in ("Stopped", "Stopping"):
+            self.act("started", self.call, "start", self.name)
+        if self.seen["phase"] != "Ready" and not self.check:
+            self.wait("Ready")
+        rules = "network_policies"
+        if (self.seen.get("policy") or {}).get(rules, {}) != self.wanted["policy"].get(rules, {}):
+            self.act("policy changed", self.set_policy)
+        hashes = {name: openshell.digest(text) for name, text in self.wanted["settings"].items()}
+        if self.seen.get("settings") != hashes:
+            self.act("settings changed", self.put_settings)
+
+    def create(self):
+        limits = ["--cpu", "%g" % self.wanted["cpus"], "--memory", "%dMi" % (self.wanted["memory"] >> 20)]
+        labels = [word for pair in sorted(self.wanted["labels"].items()) for word in ("--label", "%s=%s" % pair)]
+        with self.policy_file() as policy:
+            try:
+                self.call("create", "--name", self.name, "--from", self.wanted["image"], *limits, *labels,
+                          "--policy", policy, "--no-auto-providers", "--detach", "--", *MAIN)
+            except openshell.ShellError:
+                # What was made in part keeps its name and is in phase Error, where nothing is in it yet.
+                if self.look():
+                    self.call("delete", self.name)
+                raise
+        self.wait("Ready")
+        self.put_settings()
+
+    def replace(self):
+        self.call("delete", self.name)
+        end = time.monotonic() + SECONDS
+        while self.look():
+            if time.monotonic() > end:
+                raise Refused("the old sandbox is not gone after %d s" % SECONDS)
+            time.sleep(0.3)
+        self.create()
+
+    def set_policy(self):
+        with self.policy_file() as policy:
+            self.client.call("policy", "set", self.name, "--policy", policy, "--wait", workspace=self.workspace,
+                             seconds=SECONDS)
+
+    def put_settings(self):
+        """Give the sandbox pi's settings as files of root's, which what runs in it cannot write to."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            for name, text in sorted(self.wanted["settings"].items()):
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = len(text.encode()), 0o644
+                archive.addfile(entry, io.BytesIO(text.encode()))
+        packed.seek(0)
+        container = self.look()["container"]
+        with self.engine.open("PUT", "/containers/%s/archive" % container, {"path": openshell.ETC}, packed):
+            pass
+
+    def policy_file(self):
+        return PolicyFile(self.client.gateway, self.wanted)
+
+    def call(self, verb, *words):
+        self.client.call("sandbox", verb, *words, workspace=self.workspace, seconds=SECONDS)
+
+    def wait(self, phase):
+        end = time.monotonic() + SECONDS
+        while True:
+            seen = self.look()
+            if seen and seen["phase"] == phase:
+                return
+            if not seen or seen["phase"] == "Error" or time.monotonic() > end:
+                why = (seen or {}).get("reason")
+                raise Refused("it is %s and not %s%s" % (seen["phase"] if seen else "gone", phase,
+                                                         ": " + why if why else ""))
+            time.sleep(0.3)
+
+    def stop(self):
+        if self.seen and self.seen["phase"] not in ("Stopped", "Error"):
+            self.act("stopped", self.call, "stop", self.name)
+
+    def remove(self):
+        if self.seen:
+            self.act("removed", self.call, "delete", self.name)
+
+
+class PolicyFile:
+    """A policy as a file that the client can read, while the `with` block runs; JSON is YAML."""
+
+    def __init__(self, gateway, wanted):
+        self.path = os.path.join(gateway["client"], "policy-%s-%s" % (wanted["workspace"], wanted["name"]))
+        self.text = json.dumps(wanted["policy"])
+
+    def __enter__(self):
+        paths.write_file(self.path, self.text.encode(), 0o644)
+        return self.path
+
+    def __exit__(self, *_):
+        os.unlink(self.path)
+
+
+def main():
+    module = AnsibleModule(
+        {
+            "gateway": {"type": "dict", "required": True}, "sandbox": {"type": "dict", "required": True},
+            "state": {"choices": ["running", "stopped", "absent"], "default": "running"},
+        },
+        supports_check_mode=True,
+    )
+    client, wanted = openshell.Client(module.params["gateway"]), module.params["sandbox"]
+    try:
+        client.require()
+        sandbox = Sandbox(Engine(timeout=120), client, wanted, module.check_mode)
+        {"running": sandbox.run, "stopped": sandbox.stop, "absent": sandbox.remove}[module.params["state"]]()
+        here = sandbox.look() or {}
+    except (Refused, openshell.ShellError, EngineError, paths.PathError, OSError) as error:
+        module.fail_json(msg="%s: %s" % (wanted.get("title", wanted["name"]), error))
+    lacking = [name for name, there in (here.get("repos") or {}).items() if not there]
+    module.exit_json(changed=bool(sandbox.done), done=sandbox.done, lacking=lacking)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Owns a farm of one OpenShell gateway for tests: a lab's bare host, an inventory made for it, the double packed as a
+release or the real packages that the environment names. It must not reach into pifleet, nor into the double."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.integration.farm import Farm
+from tests.lab.farm import Lab
+from tests.lab.openshell import package, wheel
+
+HOST = "farm-3"
+ANA, BO, CY = "ana/main", "bo/main", "cy/main"
+# Paths of real packages, separated by colons, and their version: these are installed instead of the double.
+REAL, REAL_VERSION = "PIFLEET_TEST_OPENSHELL_PACKAGES", "PIFLEET_TEST_OPENSHELL_VERSION"
+
+
+def packages(folder: Path) -> tuple[str, list[dict[str, str]]]:
+    """The version and the packages that hold command, gateway and supervisor."""
+    if REAL in os.environ:
+        files = [Path(name) for name in os.environ[REAL].split(":")]
+    else:
+        made = package.release(folder)
+        files = [*made.glob("*.deb"), *made.glob("openshell-sandbox-*.tar.gz")]
+    named = [{"file": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()} for file in files]
+    return os.environ.get(REAL_VERSION, wheel.VERSION), named
+
+
+class Shells(Farm):
+    """A farm whose inventory is all its own; `overlay` holds its variables."""
+
+    @property
+    def sources(self) -> list[str]:
+        (self.folder / "addresses.yml").write_text(self.lab.inventory())
+        everything = {"vars": self.overlay, "children": {"pifleet_openshell": {"hosts": {HOST: {}}}}}
+        (self.folder / "inventory.json").write_text(json.dumps({"all": everything}))
+        return [str(self.folder / "inventory.json"), str(self.folder / "addresses.yml")]
+
+    def shell(self, *words: str) -> str:
+        """What the real command says, through pifleet's own verb."""
+        return self.pifleet("openshell", HOST, "--", *words).out
+
+    def sandbox(self, developer: str) -> dict[str, Any]:
+        listed: list[dict[str, Any]] = json.loads(self.shell(
+            "sandbox", "list", "--workspace", f"pi-{developer}", "-o", "json"))
+        return listed[0]
+
+    def container(self, developer: str) -> str:
+        label = f"label=openshell.ai/sandbox-name={developer}-main"
+        return self.docker(HOST, "ps", "-aq", "--filter", label).strip()
+
+    def inside(self, developer: str, script: str) -> str:
+        return self.pifleet("exec", developer, "--", "sh", "-c", script).out
+
+
+def overlay(lab: Lab, folder: Path, release: tuple[str, list[dict[str, str]]], key: Path) -> Mapping[str, Any]:
+    """Three developers: two with a model that wants a key, one with a script."""
+    version, files = release
+    keyed = {"api": "anthropic-messages", "base_url": lab.model.keyed_url, "key": {"file": str(key)}}
+    token = {"token": {"file": str(lab.git.token_file)}}
+    return {
+        "pifleet_fleet": "shells",
+        "pifleet_results": str(folder / "results"),
+        "pifleet_openshell": {"version": version, "packages": files},
+        "pifleet_defaults": {"pattern": "openshell", "model": "lab", "cpus": 1, "memory": "768m"},
+        "pifleet_models": {"lab": {**keyed, "models": ["lab-1"]}, "dry": {"api": "scripted"}},
+        "pifleet_repos": {
+            "web": {"url": lab.git.http_url("web"), "ref": "main"},
+            "api": {"url": lab.git.http_url("api"), "ref": "main", "auth": token},
+        },
+        "pifleet_developers": {
+            "ana": {"repos": ["web", "api"], "model": "dry"}, "bo": {"repos": ["web"]}, "cy": {"repos": []},
+        },
+    }

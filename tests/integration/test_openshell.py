@@ -1,0 +1,253 @@
+"""The main job on a bare host of pattern openshell: a gateway, sandboxes, work in them, damage and repair."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.hunting import Watch, in_engine, in_files
+from tests.integration.farm import Done
+from tests.integration.shells import ANA, BO, CY, HOST, Shells, overlay, packages
+from tests.lab.farm import Lab
+from tests.lab.fixtures import started
+
+COMMIT = "cd /workspace/web && git -c user.name=a -c user.email=a@example.com commit -qam work --allow-empty"
+
+
+@pytest.fixture(scope="module")
+def words() -> tuple[str, str]:
+    """Keys that must be found nowhere but where they belong: the first model's, and the one it is changed to."""
+    return f"poison-{uuid.uuid4().hex}", f"poison-{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    Lab("gateway").down()
+    yield started("gateway", HOST)
+    Lab("gateway").down()
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory, lab: Lab, words: tuple[str, str]) -> Path:
+    lab.model.require(words[0])
+    path = tmp_path_factory.mktemp("keys") / "model"
+    path.write_text(words[0])
+    return path
+
+
+@pytest.fixture(scope="module")
+def farm(lab: Lab, key: Path, tmp_path_factory: pytest.TempPathFactory) -> Shells:
+    folder = tmp_path_factory.mktemp("shells")
+    return Shells(lab, folder, overlay(lab, folder, packages(tmp_path_factory.mktemp("release")), key))
+
+
+@pytest.fixture(scope="module")
+def first(farm: Shells, words: tuple[str, str]) -> tuple[Done, Watch]:
+    with Watch([*words, farm.lab.git.token_file.read_text().strip()]) as watch:
+        done = farm.provision()
+    return done, watch
+
+
+@pytest.fixture(scope="module")
+def shells(farm: Shells, first: tuple[Done, Watch]) -> Shells:
+    """The farm with everything running; tests that damage it leave it repaired."""
+    assert first[0].code == 0, first[0].err
+    return farm
+
+
+def repaired(shells: Shells) -> Done:
+    """Provision once more, until nothing is left to do."""
+    done = shells.provision()
+    assert done.code == 0, done.err
+    assert shells.plan().json["steps"] == []
+    return done
+
+
+def test_a_bare_host_becomes_a_gateway_with_a_sandbox_for_each_developer(
+    shells: Shells, first: tuple[Done, Watch]
+) -> None:
+    results = {row["sandbox"]: row["result"] for row in first[0].json["outcomes"] if row["sandbox"]}
+
+    assert results == dict.fromkeys((ANA, BO, CY), "changed")
+    assert [shells.sandbox(name)["phase"] for name in ("ana", "bo", "cy")] == ["Ready"] * 3
+
+
+def test_a_second_run_changes_nothing(shells: Shells) -> None:
+    plan = shells.plan()
+
+    assert (plan.code, plan.json["steps"]) == (0, [])
+    assert {row["result"] for row in shells.provision().json["outcomes"]} == {"ok"}
+
+
+def test_verify_passes_and_status_names_what_is_there(shells: Shells) -> None:
+    assert shells.pifleet("verify").code == 0
+    rows = shells.pifleet("status", "-o", "json").json["sandboxes"]
+    assert {row["sandbox"]: row["state"] for row in rows} == dict.fromkeys((ANA, BO, CY), "running")
+
+
+def test_the_repositories_came_with_their_history_and_without_a_credential(shells: Shells) -> None:
+    head, config = shells.inside("ana", "cd /workspace/api; git rev-parse HEAD; cat .git/config").split("\n", 1)
+
+    assert head == shells.lab.git.head("api")
+    assert shells.lab.git.token_file.read_text().strip() not in config
+    assert int(shells.inside("ana", "git -C /workspace/api rev-list --count HEAD")) > 1
+
+
+@pytest.mark.parametrize("developer", ["ana", "bo"])
+def test_pi_answers_through_inference_local(shells: Shells, developer: str) -> None:
+    done = shells.pifleet("run", developer, "-p", "SAY the model answers")
+
+    assert done.code == 0, done.out + done.err
+    assert "the model answers" in done.out + done.err
+
+
+def test_the_model_saw_the_key_that_no_sandbox_has(shells: Shells, words: tuple[str, str]) -> None:
+    shells.lab.model.forget()
+    shells.pifleet("run", "bo", "-p", "SAY hello")
+
+    assert words[0] in str(shells.lab.model.requests()[-1]["auth"])
+    assert words[0] not in shells.inside("bo", "cat /proc/*/environ | tr '\\0' '\\n'; cat /home/pi/.pi/agent/*.json")
+
+
+def test_what_an_agent_did_comes_home_and_an_unchanged_pull_is_small(shells: Shells) -> None:
+    shells.inside("ana", f"{COMMIT}; echo draft > /workspace/web/new.txt")
+    first, second = (shells.pifleet("pull", "ana", "-o", "json").json["pulls"][0] for _ in range(2))
+
+    assert (first["result"], second["result"]) == ("new", "unchanged")
+    assert second["bytes"] < 1000
+    assert (shells.results / "ana" / "main" / "web" / "new.txt").read_text() == "draft\n"
+
+
+def test_stop_and_start_keep_the_work(shells: Shells) -> None:
+    before = shells.inside("ana", "cd /workspace/web; git rev-parse HEAD; git status --porcelain")
+    stopped = shells.pifleet("stop", "ana")
+    phase = shells.sandbox("ana")["phase"]
+    again = shells.pifleet("start", "ana")
+
+    assert (stopped.code, phase, again.code) == (0, "Stopped", 0)
+    assert shells.inside("ana", "cd /workspace/web; git rev-parse HEAD; git status --porcelain") == before
+
+
+class TestDrift:
+    """Changed by hand, named by the plan, repaired by provision, work kept."""
+
+    @pytest.fixture
+    def work(self, shells: Shells) -> Iterator[None]:
+        before = shells.inside("ana", "cd /workspace/web; git rev-parse HEAD; git status --porcelain")
+        yield
+        assert shells.inside("ana", "cd /workspace/web; git rev-parse HEAD; git status --porcelain") == before
+
+    @pytest.mark.parametrize(("hand", "items"), [
+        (["inference", "delete", "--workspace", "pi-ana"], {"route pi-ana"}),
+        (["sandbox", "stop", "ana-main", "--workspace", "pi-ana"], {"sandbox"}),
+    ])
+    def test_on_the_gateway(self, shells: Shells, work: None, hand: list[str], items: set[str]) -> None:
+        shells.shell(*hand)
+        named = {step["item"] for step in shells.plan().json["steps"]}
+        repaired(shells)
+
+        assert named == items
+
+    @pytest.mark.parametrize(("hand", "item"), [
+        ("echo '# by hand' >> /etc/pifleet/openshell/gateway.toml", "/etc/pifleet/openshell/gateway.toml"),
+        ("systemctl disable --now pifleet-openshell", "service pifleet-openshell"),
+        ("rm /var/lib/pifleet/openshell/client/config/openshell/gateways/pifleet/mtls/tls.key", "openshell gateway"),
+        ("ln -sf /bin/true /usr/local/lib/pifleet/openshell/openshell", "openshell"),
+    ])
+    def test_on_the_host(self, shells: Shells, work: None, hand: str, item: str) -> None:
+        shells.lab.host(HOST).inside("sh", "-c", hand)
+        named = {step["item"] for step in shells.plan().json["steps"]}
+        repaired(shells)
+
+        assert item in named
+
+    def test_settings_written_by_hand_into_the_container(self, shells: Shells, work: None) -> None:
+        shells.docker(HOST, "exec", shells.container("ana"), "sh", "-c", "echo {} > /opt/pifleet/etc/settings.json")
+        steps = shells.plan().json["steps"]
+        repaired(shells)
+
+        assert [(step["item"], step["why"]) for step in steps] == [("sandbox", "settings differs")]
+
+
+def test_a_killed_container_is_rescued_replaced_and_holds_its_work_again(shells: Shells) -> None:
+    shells.inside("bo", f"{COMMIT}; echo precious > /workspace/web/precious.txt")
+    head = shells.inside("bo", "git -C /workspace/web rev-parse HEAD")
+    shells.docker(HOST, "kill", shells.container("bo"))
+    steps = [step for step in shells.plan().json["steps"] if step["kind"] == "sandbox"]
+    repaired(shells)
+
+    assert [(step["action"], step["before"]["phase"]) for step in steps] == [("replace", "Error")]
+    assert shells.inside("bo", "git -C /workspace/web rev-parse HEAD; cat /workspace/web/precious.txt") == (
+        f"{head}precious\n")
+    assert "rescue" not in shells.docker(HOST, "ps", "-a") + shells.docker(HOST, "images")
+
+
+def test_another_limit_means_a_new_sandbox_with_the_same_work(shells: Shells) -> None:
+    head = shells.inside("bo", "git -C /workspace/web rev-parse HEAD")
+    developers = {**shells.overlay["pifleet_developers"], "bo": {"repos": ["web"], "memory": "1g"}}
+    changed = Shells(shells.lab, shells.folder, {**shells.overlay, "pifleet_developers": developers})
+    done = changed.provision()
+
+    assert done.code == 0, done.out + done.err
+    memory = changed.docker(HOST, "inspect", "-f", "{{.HostConfig.Memory}}", changed.container("bo"))
+    assert int(memory) == 1 << 30
+    assert changed.inside("bo", "git -C /workspace/web rev-parse HEAD") == head
+    repaired(shells)
+
+
+def test_another_key_reaches_the_provider_and_the_old_one_goes(
+    shells: Shells, key: Path, words: tuple[str, str]
+) -> None:
+    key.write_text(words[1])
+    shells.lab.model.require(words[1])
+    named = {step["item"] for step in shells.plan().json["steps"]}
+    repaired(shells)
+
+    assert named == {"provider pi-bo", "route pi-bo", "provider pi-cy", "route pi-cy"}
+    assert shells.shell("provider", "list", "--workspace", "pi-bo", "--names").count("pifleet-") == 1
+
+
+def test_another_version_is_refused_before_anything_is_changed_and_both_are_named(shells: Shells) -> None:
+    pinned = {**shells.overlay["pifleet_openshell"], "version": "0.0.99"}
+    done = Shells(shells.lab, shells.folder, {**shells.overlay, "pifleet_openshell": pinned}).provision()
+
+    assert done.code == 1
+    text = str(done.json["outcomes"])
+    assert "0.0.99" in text
+    assert shells.overlay["pifleet_openshell"]["version"] in text
+    assert [shells.sandbox(name)["phase"] for name in ("ana", "bo", "cy")] == ["Ready"] * 3
+    repaired(shells)
+
+
+def test_the_seeds_command_finds_the_fleets_image_by_its_short_name(shells: Shells) -> None:
+    shells.shell("sandbox", "create", "--name", "pi-sandbox", "--from", "pi", "--detach", "--", "sleep", "600")
+    try:
+        version = shells.shell("sandbox", "exec", "-n", "pi-sandbox", "--", "pi", "--version")
+    finally:
+        shells.shell("sandbox", "delete", "pi-sandbox")
+
+    assert "0.87.1" in version
+
+
+class TestNothingLeaks:
+    def test_no_process_ever_showed_a_secret(self, first: tuple[Done, Watch]) -> None:
+        _, watch = first
+        assert watch.looks > 50
+        assert {hit for hit in watch.hits if not hit[1].startswith("environ of openshell")} == set()
+
+    def test_neither_host_nor_controller_holds_one(self, shells: Shells, words: tuple[str, str]) -> None:
+        host = shells.lab.host(HOST)
+        secrets = [*words, shells.lab.git.token_file.read_text().strip()]
+        assert in_engine(secrets, ("docker", "exec", host.container, "docker")) == set()
+        assert in_files(secrets, [shells.folder]) == set()
+
+
+def test_removed_is_gone_and_the_others_stay(shells: Shells) -> None:
+    done = shells.pifleet("remove", "cy", "--yes", "-o", "json")
+
+    assert done.code == 0, done.out + done.err
+    assert shells.container("cy") == ""
+    assert shells.sandbox("ana")["phase"] == "Ready"

@@ -1,0 +1,78 @@
+"""What an inventory says of OpenShell: what it becomes, and every refusal word for word."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pifleet.errors import BadInput
+from pifleet.fleet import OPENSHELL
+from tests.unit.inventories import ABSENT, fleet
+
+SUM = "0" * 64
+URL = "https://mirror.example.com/openshell_0.0.111_amd64.deb"
+GOOD: dict[str, Any] = {
+    "groups/pifleet_openshell": {"hosts": {"farm-3": {}}},
+    "vars/pifleet_openshell": {"version": "0.0.111", "packages": [{"url": URL, "sha256": SUM}]},
+    "developers/ana/pattern": "openshell",
+}
+GENERATION = 'use a version of generation 0.0.x, such as "0.0.111"; this version of pifleet does not drive 0.1.x'
+DRIVER = "use docker; this version of pifleet does not drive podman, vm or kubernetes"
+FILE = "use one of file and url, ending in .deb or .tar.gz"
+
+
+def test_a_host_of_the_group_offers_the_pattern_and_gets_the_packages(tmp_path: Path) -> None:
+    made = fleet(tmp_path, copy.deepcopy(GOOD))
+
+    assert made.hosts_offering(OPENSHELL) == ("farm-3",)
+    assert made.openshell.version == "0.0.111"
+    assert [(one.url, one.name) for one in made.openshell.packages] == [(URL, f"{SUM}.deb")]
+
+
+def test_a_package_beside_the_inventory_is_found_from_there(tmp_path: Path) -> None:
+    (tmp_path / "shell.tar.gz").touch()
+    packages = [{"file": "shell.tar.gz", "sha256": SUM}]
+    made = fleet(tmp_path, {**GOOD, "vars/pifleet_openshell": {"version": "0.0.111", "packages": packages}})
+
+    assert [(one.file, one.name) for one in made.openshell.packages] == [
+        (str(tmp_path / "shell.tar.gz"), f"{SUM}.tar.gz")]
+
+
+REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("a later generation", {"vars/pifleet_openshell/version": "0.1.5"},
+     [f'pifleet_openshell.version: saw "0.1.5"; {GENERATION}']),
+    ("another driver", {"groups/pifleet_openshell/hosts/farm-3": {"pifleet_openshell_driver": "podman"}},
+     [f'hosts.farm-3.pifleet_openshell_driver: saw "podman"; {DRIVER}']),
+    ("a gateway of others", {"groups/pifleet_openshell_gateways": {"hosts": {"lab": {}}}},
+     ["pifleet_openshell_gateways: saw a gateway that others run; "
+      "put hosts into pifleet_openshell; this version of pifleet uses no gateway that it did not install"]),
+    ("no packages", {"vars/pifleet_openshell": ABSENT},
+     ["pifleet_openshell: saw nothing; say what the hosts of this group get: {version: ..., packages: [...]}"]),
+    ("a package that is neither file nor url",
+     {"vars/pifleet_openshell/packages": [{"sha256": SUM}]},
+     [f'pifleet_openshell.packages.0: saw nothing; {FILE}']),
+    ("a package of an unknown kind",
+     {"vars/pifleet_openshell/packages": [{"url": "https://mirror.example.com/x.rpm", "sha256": SUM}]},
+     [f'pifleet_openshell.packages.0: saw "https://mirror.example.com/x.rpm"; {FILE}']),
+    ("a package that is not there", {"vars/pifleet_openshell/packages": [{"file": "x.deb", "sha256": SUM}]},
+     ['pifleet_openshell.packages.0.file: saw "x.deb"; name a file that is there']),
+    ("two models of one developer",
+     {"developers/cy/sandboxes/kernel": {"pattern": "openshell", "model": "dry"},
+      "developers/cy/sandboxes/review": {"pattern": "openshell", "model": "claude"}},
+     ['pifleet_developers.cy.sandboxes.review.model: saw "claude"; '
+      "use dry: a developer's sandboxes of pattern openshell share one model"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "wanted"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_pifleet_does_not_drive_is_refused_with_a_clear_word(
+    tmp_path: Path, changes: dict[str, Any], wanted: list[str]
+) -> None:
+    good = copy.deepcopy({key: value for key, value in GOOD.items() if changes.get(key) is not ABSENT})
+    with pytest.raises(BadInput) as raised:
+        fleet(tmp_path, {**good, **{key: value for key, value in changes.items() if value is not ABSENT}})
+
+    assert [str(mistake) for mistake in raised.value.mistakes] == wanted

@@ -1,0 +1,82 @@
+"""How a gateway's answers are read on its host: texts as the real 0.0.111 command prints them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.hostside import load
+
+openshell = load("openshell")
+
+ROUTE = """\x1b[1m\x1b[36mInference:\x1b[39m\x1b[0m
+
+  \x1b[2mWorkspace:\x1b[0m pi-ana
+  \x1b[2mProvider:\x1b[0m pifleet-0123456789ab
+  \x1b[2mModel:\x1b[0m claude-sonnet-4-5
+  \x1b[2mVersion:\x1b[0m 3
+  \x1b[2mTimeout:\x1b[0m 60s (default)
+
+\x1b[1m\x1b[36mSystem inference:\x1b[39m\x1b[0m
+
+  \x1b[2mProvider:\x1b[0m somebody-elses
+  \x1b[2mModel:\x1b[0m another
+"""
+OWN, SYSTEM = ROUTE.index("  \x1b[2mWorkspace"), ROUTE.index("\n\x1b[1m\x1b[36mSys")
+NO_ROUTE = f"{ROUTE[:OWN]}  Not configured\n{ROUTE[SYSTEM:]}"
+STANZA = """Host openshell-ana-main.pi-ana
+    User sandbox
+    StrictHostKeyChecking no
+    ProxyCommand /usr/bin/openshell ssh-proxy --gateway-name pifleet --name ana-main --workspace pi-ana
+"""
+
+
+class Answering(openshell.Client):  # type: ignore[misc,name-defined]
+    """A client whose command answers with a text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__({"bin": "/nonexistent", "name": "pifleet"})
+        self.text = text
+
+    def call(self, *_: str, **__: Any) -> str:
+        return self.text
+
+
+def test_the_route_of_a_workspace_is_read_and_not_that_of_the_system() -> None:
+    assert Answering(ROUTE).route("pi-ana") == {"provider": "pifleet-0123456789ab", "model": "claude-sonnet-4-5"}
+
+
+def test_no_route_is_none_whatever_the_system_has() -> None:
+    assert Answering(NO_ROUTE).route("pi-ana") is None
+
+
+def test_ssh_gets_the_stanza_as_options_and_the_command_as_one_argument() -> None:
+    argv = Answering(STANZA).ssh("pi-ana", "ana-main", "true")
+
+    assert argv[-3:] == ["--", "openshell-ana-main.pi-ana", "true"]
+    assert "StrictHostKeyChecking=no" in argv
+    assert any(word.startswith("ProxyCommand=/usr/bin/openshell ssh-proxy ") for word in argv)
+
+
+@pytest.mark.parametrize(("text", "wanted"), [
+    (b"Error:   \x1b[31m\xc3\x97\x1b[0m sandbox is not ready\n", "Error: sandbox is not ready"),
+    (b"a\x1b]0;title\x07b\n", "a ]0;title b"),
+    (b"", ""),
+])
+def test_an_error_is_shown_without_colours_and_control_characters(text: bytes, wanted: str) -> None:
+    assert " ".join(openshell.said(text).split()) == wanted
+
+
+def test_a_command_that_is_not_there_is_an_error_and_no_answer() -> None:
+    gateway = {"bin": "/nonexistent", "name": "x", "client": "/", "client_user": "nobody-here"}
+
+    with pytest.raises(openshell.ShellError):
+        openshell.Client(gateway).call("status")
+
+
+def test_the_order_of_paths_in_a_policy_means_nothing() -> None:
+    one, other = ({"filesystem_policy": {"read_only": paths}} for paths in (["/a", "/b"], ["/b", "/a"]))
+
+    assert openshell.fixed(one) == openshell.fixed(other)
+    assert openshell.fixed(one) != openshell.fixed({"filesystem_policy": {"read_only": ["/a"]}})
