@@ -143,7 +143,7 @@ def test_a_repository_made_inside_is_seen_from_outside(box):
 
 
 def test_an_engine_that_does_not_answer_makes_containers_unknown_not_missing(box, monkeypatch):
-    elsewhere = "module.Engine.__init__.__defaults__ = ('/no/socket', 10); module.main"
+    elsewhere = "module.engine_look.Engine.__init__.__defaults__ = ('/no/socket', 10); module.main"
     monkeypatch.setattr(observing, "LOADER", observing.LOADER.replace("module.main", elsewhere))
     found = seen(box)
     assert found["engine"]["answers"] is False
