@@ -17,7 +17,7 @@ from pifleet.report import Check
 from pifleet.sandbox import driver_for
 from pifleet.secret import SecretSource
 from pifleet.verify import verifier
-from tests.gateway.place import Place
+from tests.gateway.place import Place, wait
 from tests.integration import boxes
 
 KEY = "sk-canary-0f47c1d2e9"
@@ -48,6 +48,11 @@ class Kept(boxes.Box):
             self.here.key(model, KEY)
         self.here.scripted()
         self.here.start()
+
+    def ready(self) -> bool:
+        """Whether its first process has done all that it does at the start: both forwards come last."""
+        logs = subprocess.run(["docker", "logs", self.sandbox.container], capture_output=True, text=True, check=True)
+        return f"127.0.0.1:{desired.EGRESS_PORT} leads to" in logs.stdout + logs.stderr
 
     def clone(self) -> None:
         """What repo_clone leaves: a repository, and its base as the host wrote it down."""
@@ -80,6 +85,7 @@ def kept(here: Place, models: Sequence[Model]) -> Iterator[Kept]:
     made = Kept(here, models)
     made.make()
     try:
+        wait(made.ready)
         yield made
     finally:
         made.remove()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from pifleet.sandbox import driver_for, runs
+from tests.gateway.place import wait
 from tests.hunting import Ground, Watch, hunt
 from tests.integration import boxes
 
@@ -155,7 +156,8 @@ def test_a_run_of_pi_leaves_no_poison_that_only_the_gateway_has(box: boxes.Box, 
 
 def test_what_shows_for_a_moment_is_seen_by_the_watch() -> None:
     word = f"poison-{uuid.uuid4().hex}"
-    with Watch([word]) as watch:
-        subprocess.run(["env", f"A={word}", "sleep", "1"], check=True)
+    with Watch([word]) as watch, running("env", f"A={word}", sys.executable, "-c", WAITING):
+        looks = watch.looks
+        wait(lambda: watch.looks > looks + 1)
 
-    assert (word, "environ of sleep") in watch.hits
+    assert [what for hit, what in watch.hits if hit == word and what.startswith("environ of python")]

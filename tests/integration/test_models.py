@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from pifleet.fleet import Model
 from pifleet.operate import ALL
 from pifleet.secret import SecretSource
 from pifleet.usage import usage
-from tests.gateway.place import ROLE, Place, place, usable
+from tests.gateway.place import ROLE, Place, place, usable, wait
 from tests.integration import boxes
 from tests.integration.kept import KEY, Kept, kept
 
@@ -43,6 +44,12 @@ def box() -> Iterator[Kept]:
             yield made
 
 
+def written(box: Kept) -> list[dict[str, Any]]:
+    """The gateway's log, once it has a line for each request that the provider saw."""
+    wait(lambda: len(box.here.log()) == len(asked(box)))
+    return box.here.log()
+
+
 def asked(box: Kept) -> list[dict[str, str]]:
     lines = Path(box.here.root, "asked").read_text().splitlines()
     return [json.loads(line) for line in lines]
@@ -69,19 +76,21 @@ def test_pi_starts_with_the_first_and_lists_all(box):
 
 
 def test_each_request_is_in_the_log_by_its_model(box):
+    before = written(box)
     box.inside("pi", "-p", "--no-session", "--provider", "pifleet-gpt", "--model", "gpt-1", "SAY hello")
 
-    line = box.here.log()[-1]
+    [line] = written(box)[len(before):]
     assert (line["model"], line["path"], line["status"]) == ("gpt", "/chat/completions", 200)
 
 
 def test_usage_tells_what_the_gateway_counted_and_what_pi_says(box):
     box.inside("pi", "-p", "SAY hello with a session")
+    lines = written(box)
 
     found = usage(box.fleet, [box.sandbox], ALL)
 
     [row] = found.rows
     assert found.troubles == []
     assert (row.developer, row.failed) == (box.sandbox.developer, 0)
-    assert row.requests == len(box.here.log())
+    assert row.requests == len(lines)
     assert row.tokens == {"input": 10, "output": 5, "cache_read": 0, "cache_write": 0}

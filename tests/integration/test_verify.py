@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,27 @@ def test_the_model_that_costs_is_asked_nothing(box):
     assert box.here.log() == []
 
 
+# Keeps what it was given on a line, and waits until its input ends.
+WAITING = ["python3", "-c", "import sys; kept = sys.stdin.readline(); print('ready', flush=True); sys.stdin.read()"]
+
+
+@contextmanager
+def at_work(box: Kept, argv: list[str], kept: str = "") -> Iterator[None]:
+    """A process in the sandbox that has begun, and goes on until the block ends."""
+    running = subprocess.Popen(["docker", "exec", "-i", box.sandbox.container, *argv], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+    assert running.stdin
+    assert running.stdout
+    running.stdin.write(f"{kept}\n")
+    running.stdin.flush()
+    assert running.stdout.readline() == "ready\n"
+    try:
+        yield
+    finally:
+        running.stdin.close()
+        running.wait()
+
+
 class TestKeys:
     """Each place in which a key could be is looked at: one planted there is found."""
 
@@ -77,28 +99,18 @@ class TestKeys:
         assert "found in /tmp/note" in self.found(box)
         box.inside("rm", "/tmp/note")
 
-    @pytest.mark.parametrize(("place", "argv", "settings"), [
-        ("environ of process", ["env", f"SOMETHING={KEY}", "sleep", "9"], {}),
-        ("cmdline of process", ["sh", "-c", "sleep 9; true", KEY], {}),
-        ("memory of process", ["python3", "-c", "import sys, time; kept = sys.stdin.read(); time.sleep(9)"],
-         {"input": KEY}),
+    @pytest.mark.parametrize(("place", "argv", "kept"), [
+        ("environ of process", ["env", f"SOMETHING={KEY}", *WAITING], ""),
+        ("cmdline of process", [*WAITING, KEY], ""),
+        ("memory of process", WAITING, KEY),
     ])
-    def test_in_a_process(self, box, place, argv, settings):
-        words = ["docker", "exec", "-i", box.sandbox.container, *argv]
-        running = subprocess.Popen(words, stdin=subprocess.PIPE, text=True)
-        running.stdin.write(settings.get("input", ""))
-        running.stdin.close()
-        try:
+    def test_in_a_process(self, box, place, argv, kept):
+        with at_work(box, argv, kept):
             assert place in self.found(box)
-        finally:
-            running.wait()
 
     def test_by_its_name_in_the_environment(self, box):
-        running = subprocess.Popen(["docker", "exec", "-e", "SOME_API_KEY=x", box.sandbox.container, "sleep", "9"])
-        try:
+        with at_work(box, ["env", "SOME_API_KEY=x", *WAITING]):
             assert box.verify()["names of keys"].text == "in the environment: SOME_API_KEY"
-        finally:
-            running.wait()
 
 
 class TestRepositories:
