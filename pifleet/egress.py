@@ -17,6 +17,7 @@ TLS_PORT, PLAIN_PORT = 443, 80
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"\.?{_LABEL}(?:\.{_LABEL})*")
 FORMS = 'use "host", "host:port", ".domain", {to: "host:port", private: true} or the name of a set'
+OPTIONS = ("private", "clone")
 # Not reachable from the whole internet (IANA's special-purpose address registries), and where clouds keep metadata
 # (168.63.129.16 is Azure's). Documentation ranges stay out: they are as good as any other address in a test network.
 PRIVATE4 = (
@@ -38,16 +39,19 @@ class Destination:
     """One name and port that a sandbox may reach; `.name` is a domain with everything below it.
 
     `plain` is http without a tunnel; `private` also lets the name lead to a private, link-local or metadata address.
+    `clone` lets git read there, and nothing else do anything: no push, no other program.
     """
 
     name: str
     port: int
     plain: bool = False
     private: bool = False
+    clone: bool = False
 
     def covers(self, other: Destination) -> bool:
         """Whether this one makes `other` superfluous."""
-        same = (self.port, self.plain) == (other.port, other.plain) and self.private >= other.private
+        same = (self.port, self.plain) == (other.port, other.plain) and (
+            self.private >= other.private and self.clone <= other.clone)
         below = self.name.startswith(".") and (other.name.endswith(self.name) or other.name == self.name[1:])
         return same and (self.name == other.name or below)
 
@@ -59,12 +63,13 @@ def entry(written: Any) -> Destination | str:
         return written if is_word else _destination(written, private=False)
     if not isinstance(written, dict) or not isinstance(written.get("to"), str):
         raise NotAnEntry(FORMS)
-    if set(written) - {"to", "private"} or not isinstance(written.get("private", False), bool):
-        raise NotAnEntry('use {to: "host:port", private: true} without any other key')
-    return _destination(written["to"], private=written.get("private", False))
+    said = {option: written.get(option, False) for option in OPTIONS}
+    if set(written) - {"to", *OPTIONS} or not all(isinstance(value, bool) for value in said.values()):
+        raise NotAnEntry('use {to: "host:port"} with private: true, clone: true or both, and no other key')
+    return _destination(written["to"], **said)
 
 
-def _destination(text: str, *, private: bool) -> Destination:
+def _destination(text: str, *, private: bool, clone: bool = False) -> Destination:
     if "/" in text:
         host = urlsplit(text).hostname if "://" in text else text.split("/")[0]
         raise NotAnEntry(f'a name has no path; write "{host}"' if host else FORMS)
@@ -83,7 +88,7 @@ def _destination(text: str, *, private: bool) -> Destination:
         raise NotAnEntry("a sandbox never reaches its host; put the service where it has an address of its own")
     _address(name, private=private)
     port = int(number) if colon else TLS_PORT
-    return Destination(name, port, plain=port == PLAIN_PORT, private=private)
+    return Destination(name, port, plain=port == PLAIN_PORT, private=private, clone=clone)
 
 
 def _address(name: str, *, private: bool) -> None:

@@ -47,20 +47,23 @@ def openshell(raw: RawInventory, said: schema.OpenShell | None, folder: Folder) 
 
 
 def check_sandboxes(fleet: Fleet, mistakes: Mistakes) -> None:
-    """Refuse what sandboxes of this pattern cannot have.
+    """Refuse what sandboxes of this pattern cannot have, and of others what only this one has.
 
-    A developer's workspace has one route to one model, and a gateway keeps them from private addresses.
+    A developer's workspace has one route to one model. A gateway lets names that are listed whole lead to private
+    addresses, and those that a domain covers not.
     """
     models: dict[str, str] = {}
     for box in fleet.sandboxes:
-        if box.pattern != OPENSHELL:
-            continue
         where = ("pifleet_developers", box.developer, "sandboxes", box.name)
-        if box.other_models or models.setdefault(box.developer, box.model) != box.model:
+        shell = box.pattern == OPENSHELL
+        if shell and (box.other_models or models.setdefault(box.developer, box.model) != box.model):
             mistakes.add(path(*where, "model"), show(", ".join(box.models)),
                          f"use {models.get(box.developer, box.model)}: a developer's sandboxes of pattern openshell "
                          "share one model")
-        refused = [*box.egress_sets, *(f"{one.name}:{one.port}" for one in box.egress if one.private)]
-        if refused:
-            mistakes.add(path(*where, "egress"), show(", ".join(refused)),
-                         "list public names: pattern openshell follows no client of its host and no private address")
+        if shell and (wide := [one for one in box.egress if one.private and one.name.startswith(".")]):
+            mistakes.add(path(*where, "egress"), show(", ".join(f"{one.name}:{one.port}" for one in wide)),
+                         "name each host: pattern openshell lets no whole domain lead to private addresses")
+        if not shell and (cloned := [one for one in box.egress if one.clone]):
+            mistakes.add(path(*where, "egress"), show(", ".join(f"{one.name}:{one.port}" for one in cloned)),
+                         f"leave out clone: true, or use pattern openshell: {box.pattern} does not tell a clone from "
+                         "a push")

@@ -64,7 +64,7 @@ def _egress_entry(value: Any) -> Any:
 EgressEntry = Annotated[Any, BeforeValidator(_egress_entry), WithJsonSchema({"anyOf": [
     {"type": "string", "description": egress.FORMS},
     {"type": "object", "required": ["to"], "additionalProperties": False,
-     "properties": {"to": {"type": "string"}, "private": {"type": "boolean"}}},
+     "properties": {"to": {"type": "string"}, **{key: {"type": "boolean"} for key in egress.OPTIONS}}},
 ]})]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
+from pifleet.desired import clients
 from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.fleet import Host, Sandbox
 from pifleet.lock import claimed
@@ -23,7 +24,8 @@ SECONDS = 60
 STATES = {"Ready": "running", "Provisioning": "starting", "Starting": "starting", "Stopped": "stopped",
           "Stopping": "stopped", "Error": "error", "Deleting": "error"}
 # Its home is the workspace there, and pi's sessions do not belong into that.
-ENVIRONMENT = ("env", "HOME=/home/pi", "PI_CODING_AGENT_DIR=/home/pi/.pi/agent", "LANG=C.UTF-8")
+ENVIRONMENT = ("env", "HOME=/home/pi", "PI_CODING_AGENT_DIR=/home/pi/.pi/agent", "LANG=C.UTF-8",
+               *(f"{name}={value}" for name, value in clients.ENVIRONMENT.items()))
 # A gateway takes 20 ssh connections to a sandbox; through one master all of ours are one.
 SHARED = ("-o", "ControlMaster=auto", "-o", "ControlPersist=60")
 

@@ -40,6 +40,7 @@ CLIENTS = {
     ("192.0.2.7", Destination("192.0.2.7", 443)),
     ({"to": "git.lan:443", "private": True}, Destination("git.lan", 443, private=True)),
     ({"to": "10.1.2.3:8443", "private": True}, Destination("10.1.2.3", 8443, private=True)),
+    ({"to": "git.lan", "clone": True}, Destination("git.lan", 443, clone=True)),
     ({"to": "git.lan"}, Destination("git.lan", 443)),
     ("pip", "pip"), ("our-set", "our-set"),
 ])
@@ -65,6 +66,13 @@ def test_a_domain_makes_the_names_below_it_superfluous_at_the_same_port_only() -
         Destination(".x.com", 443), Destination("ax.com", 443), Destination("b.x.com", 443, private=True),
         Destination("b.x.com", 8443),
     )
+
+
+def test_where_all_is_open_a_clone_is_too_and_not_the_other_way_round() -> None:
+    clones = [Destination("a.x.com", 443, clone=True), Destination("git.com", 443, clone=True)]
+
+    assert smallest([Destination(".x.com", 443), *clones]) == (Destination(".x.com", 443), clones[1])
+    assert smallest([Destination("git.com", 443), *clones]) == (clones[0], Destination("git.com", 443))
 
 
 def test_the_hosts_clients_say_names_ports_and_what_is_plain() -> None:

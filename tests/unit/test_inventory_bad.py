@@ -177,9 +177,11 @@ ROWS: list[Row] = [
       'pifleet_developers.ana.egress.3: saw "0x7f.1:80"; use a name, or an IPv4 address as four numbers']),
     ("egress in mappings", {"developers/ana/egress": [{"to": "git.lan:443", "privat": True}, {"private": True},
                                                       {"to": "git.lan", "private": "yes"}]},
-     ['pifleet_developers.ana.egress.0: saw a mapping; use {to: "host:port", private: true} without any other key',
+     ['pifleet_developers.ana.egress.0: saw a mapping; use {to: "host:port"} with private: true, clone: true or '
+      "both, and no other key",
       f"pifleet_developers.ana.egress.1: saw a mapping; {FORMS}",
-      'pifleet_developers.ana.egress.2: saw a mapping; use {to: "host:port", private: true} without any other key']),
+      'pifleet_developers.ana.egress.2: saw a mapping; use {to: "host:port"} with private: true, clone: true or '
+      "both, and no other key"]),
     ("egress to a set that is none", {"developers/cy/sandboxes/kernel/egress": ["pop"]},
      ['pifleet_developers.cy.sandboxes.kernel.egress.0: saw "pop"; write a host without a domain as "pop:443"; '
       "for a set, did you mean pip?"]),

@@ -64,6 +64,14 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
       "developers/cy/sandboxes/review": {"pattern": "openshell", "model": "claude"}},
      ['pifleet_developers.cy.sandboxes.review.model: saw "claude"; '
       "use dry: a developer's sandboxes of pattern openshell share one model"]),
+    ("a whole domain that leads to private addresses",
+     {"developers/ana/egress": [{"to": ".corp.example.com:443", "private": True}]},
+     ['pifleet_developers.ana.sandboxes.main.egress: saw ".corp.example.com:443"; '
+      "name each host: pattern openshell lets no whole domain lead to private addresses"]),
+    ("clones only, where nobody looks into a tunnel",
+     {"developers/ana/pattern": "docker", "developers/ana/egress": [{"to": "git.example.com", "clone": True}]},
+     ['pifleet_developers.ana.sandboxes.main.egress: saw "git.example.com:443"; '
+      "leave out clone: true, or use pattern openshell: docker does not tell a clone from a push"]),
 ]
 
 

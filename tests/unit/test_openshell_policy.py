@@ -13,6 +13,7 @@ from pifleet.patterns.openshell.policy import fixed, network, policy
 class To:
     name: str
     port: int = 443
+    clone: bool = False
 
 
 def test_a_sandbox_without_egress_reaches_nothing_and_no_empty_part_is_written() -> None:
@@ -25,12 +26,23 @@ def test_a_sandbox_without_egress_reaches_nothing_and_no_empty_part_is_written()
     [
         ((To("a.example"),), [{"host": "a.example", "port": 443}]),
         ((To("a.example", 8443), To("a.example")), [{"host": "a.example", "ports": [443, 8443]}]),
-        ((To(".example.com"),), [{"host": "*.example.com", "port": 443}, {"host": "example.com", "port": 443}]),
+        ((To(".example.com"),), [{"host": "**.example.com", "port": 443}, {"host": "example.com", "port": 443}]),
         ((To("b.example"), To("a.example")), [{"host": "a.example", "port": 443}, {"host": "b.example", "port": 443}]),
     ],
 )
 def test_destinations_become_endpoints_in_a_fixed_order(egress: tuple[To, ...], endpoints: list[object]) -> None:
     assert network(policy(egress))["egress"]["endpoints"] == endpoints
+
+
+def test_where_git_only_reads_its_requests_are_looked_at_and_no_other_program_gets_there() -> None:
+    rules = network(policy((To("git.example", clone=True), To("a.example"))))
+
+    assert [one["host"] for one in rules["egress"]["endpoints"]] == ["a.example"]
+    assert [one["path"] for one in rules["clone"]["binaries"]] == ["/usr/bin/git", "/usr/lib/git-core/**"]
+    endpoint, = rules["clone"]["endpoints"]
+    assert (endpoint["host"], endpoint["protocol"], endpoint["enforcement"]) == ("git.example", "rest", "enforce")
+    assert [one["allow"]["method"] for one in endpoint["rules"]] == ["GET", "POST"]
+    assert not [one for one in endpoint["rules"] if "receive-pack" in one["allow"]["path"]]
 
 
 def test_no_destination_changes_what_is_fixed_when_a_sandbox_is_made() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pifleet import fleet as names
+from pifleet.desired import clients as client_config
 from pifleet.desired import egress, gateway, pi
 from pifleet.desired.egress import Clients
 from pifleet.fleet import Fleet, Model, Sandbox
@@ -19,7 +20,6 @@ EGRESS_PORT = 8101
 HOME = "/home/pi"
 WORKSPACE = "/workspace"
 TMP_BYTES = 256 << 20
-CLIENTS = {"PIP_CONFIG_FILE": "/opt/pifleet/etc/pip.conf", "NPM_CONFIG_GLOBALCONFIG": "/opt/pifleet/etc/npmrc"}
 
 
 def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Clients) -> None:
@@ -67,16 +67,14 @@ def dirs(box: Sandbox) -> list[dict[str, Any]]:
 def files(box: Sandbox, models: Sequence[Model], clients: Clients) -> list[dict[str, Any]]:
     """The files that the sandbox reads and cannot change; those mounted one by one keep their inode when rewritten.
 
-    Its pip and npm look where the host's own do, if the sandbox may; `clients` is what the probe saw of these.
+    `clients` is what the probe saw of the host's own pip and npm.
     """
-    seen = {name: (clients.get(name) or {}).get("urls") or () for name in box.egress_sets}
     texts = {
         "passwd": _passwd(box),
         "group": f"root:x:0:\n{box.user}:x:{box.uid}:\n",
         "models.json": pi.as_json(pi.models((m, f"http://127.0.0.1:{MODEL_PORT}/{m.name}") for m in models)),
         "settings.json": pi.as_json(pi.settings(box, models[0])),
-        "pip.conf": _pip_conf(seen.get("pip", ())),
-        "npmrc": "".join(f"registry={url}\n" for url in seen.get("npm", ())[:1]),
+        **client_config.files(box, clients),
     }
     return [
         {
@@ -118,7 +116,7 @@ def container(fleet: Fleet, box: Sandbox) -> dict[str, Any]:
         "command": [],
         "workdir": WORKSPACE,
         "hostname": box.id,
-        "env": {"HOME": HOME, "PI_CODING_AGENT_DIR": f"{HOME}/.pi/agent", **_proxy(), **CLIENTS},
+        "env": {"HOME": HOME, "PI_CODING_AGENT_DIR": f"{HOME}/.pi/agent", **_proxy(), **client_config.ENVIRONMENT},
         "labels": {f"{names.LABEL}fleet": fleet.name, f"{names.LABEL}sandbox": box.title},
         "mounts": sorted(([str(s), t, m] for s, t, m in mounts), key=lambda mount: mount[1]),
         "tmpfs": {"/tmp": f"rw,nosuid,nodev,size={TMP_BYTES},mode=1777"},  # noqa: S108
@@ -147,11 +145,6 @@ def _proxy() -> dict[str, str]:
     proxy = f"http://127.0.0.1:{EGRESS_PORT}"
     plain = {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"}
     return {**plain, **{name.lower(): value for name, value in plain.items()}}
-
-
-def _pip_conf(urls: Sequence[str]) -> str:
-    lines = ["[global]", f"index-url = {urls[0]}"] if urls else []
-    return "".join(f"{line}\n" for line in [*lines, *(f"extra-index-url = {' '.join(urls[1:])}" for _ in urls[1:2])])
 
 
 def _passwd(box: Sandbox) -> str:

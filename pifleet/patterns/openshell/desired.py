@@ -8,7 +8,9 @@ from typing import Any
 
 from pifleet import fleet as names
 from pifleet.content import role_file
+from pifleet.desired import clients as client_config
 from pifleet.desired import pi
+from pifleet.desired.egress import Clients, reach
 from pifleet.fleet import Fleet, Model, Sandbox
 from pifleet.patterns import Read
 from pifleet.patterns.openshell.policy import policy
@@ -42,7 +44,7 @@ KINDS = {
 }
 
 
-def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], _: object) -> None:
+def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Clients) -> None:
     """See `pifleet.patterns.Pattern`; the gateway looks for itself where names lead to."""
     scripted = any(fleet.models[box.model].scripted for box in boxes)
     spec["users"] += [
@@ -56,7 +58,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], _: obje
     spec["openshell"] = {
         "gateway": _gateway(fleet),
         "workspaces": _workspaces(fleet, boxes),
-        "sandboxes": [_sandbox(fleet, box) for box in boxes],
+        "sandboxes": [_sandbox(fleet, box, clients) for box in boxes],
         "orphans": [],
     }
 
@@ -127,14 +129,15 @@ def _workspaces(fleet: Fleet, boxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _sandbox(fleet: Fleet, box: Sandbox) -> dict[str, Any]:
+def _sandbox(fleet: Fleet, box: Sandbox, clients: Clients) -> dict[str, Any]:
     model = fleet.models[box.model]
     return {
         "id": box.id, "title": box.title, "name": box.id, "workspace": box.workspace,
         "labels": _labels(fleet, box),
         "image": fleet.image.openshell_name, "cpus": box.limits.cpus, "memory": box.limits.memory,
-        "policy": policy(box.egress),
-        "settings": {"models.json": pi.as_json(pi_models(model)), "settings.json": pi.as_json(pi.settings(box, model))},
+        "policy": policy(reach(box, clients)),
+        "settings": {"models.json": pi.as_json(pi_models(model)), "settings.json": pi.as_json(pi.settings(box, model)),
+                     **client_config.files(box, clients)},
         "repos": [pi.repo_entry(fleet.repos[name]) for name in box.repos],
     }
 
