@@ -7,12 +7,16 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 # The sets that mean what a host's own clients are configured for.
 HOST_SETS = ("pip", "npm", "apt")
 TLS_PORT, PLAIN_PORT = 443, 80
+PORTS = {"http": PLAIN_PORT, "https": TLS_PORT}
+# One request that was made: name, port and what became of it, and when (UTC, ISO 8601).
+Verdict = Literal["allowed", "refused", "failed"]
+Note = tuple[tuple[str, int, Verdict], str]
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"\.?{_LABEL}(?:\.{_LABEL})*")

@@ -1,24 +1,26 @@
-"""Owns what a sandbox asked of the egress proxy: the host's notes read once, bounded, and counted by destination.
+"""Owns what a sandbox asked of the network: its host's notes read once, bounded, and counted by destination.
 It must not judge a list or change one; what stands in a note came from a sandbox and is believed only in its shape."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pifleet.connection import connect
 from pifleet.desired.egress import LOG
-from pifleet.egress import PLAIN_PORT, TLS_PORT
+from pifleet.egress import PLAIN_PORT, TLS_PORT, Note, Verdict
 from pifleet.errors import HostFailed
-from pifleet.fleet import Host, Sandbox
+from pifleet.fleet import OPENSHELL, Host, Sandbox
+from pifleet.patterns.openshell import denials
+from pifleet.patterns.openshell.desired import BIN, client_argv
 
 # A little more than the two files that the log keeps for a sandbox.
 READ_BYTES = 3 << 20
 SECONDS = 60
-Verdict = Literal["allowed", "refused", "failed"]
-Key = tuple[str, int, Verdict]
+# What a gateway keeps of a sandbox's log (OpenShell: its log buffer holds 2,000 lines).
+GATEWAY_LINES = 2000
 
 
 @dataclass(frozen=True)
@@ -39,29 +41,38 @@ class Asked:
 
 def asked(host: Host, box: Sandbox) -> list[Asked]:
     """What the sandbox asked for, refused destinations first, the latest first. Raises HostFailed."""
-    path = str(LOG / f"{box.id}.jsonl")
+    argv, note = _source(box)
     with connect(host) as link:
-        done = link.run(["tail", "-qc", str(READ_BYTES), "--", f"{path}.1", path], timeout=SECONDS)
+        done = link.run(argv, timeout=SECONDS)
     if done.code == 255:
         raise HostFailed(f"{host.name}: the connection broke while the egress log was read", unreachable=True,
                          try_=f"pifleet doctor --limit {host.name}")
-    return counted(box, done.stdout.decode(errors="replace").splitlines())
+    notes = map(note, done.stdout.decode(errors="replace").splitlines())
+    return counted(box, (one for one in notes if one))
 
 
-def counted(box: Sandbox, lines: Iterable[str]) -> list[Asked]:
-    """The notes by destination; lines that are no notes are left out."""
-    found: dict[Key, tuple[int, str]] = {}
-    for line in lines:
-        if note := _note(line):
-            key, time = note
-            count, last = found.get(key, (0, ""))
-            found[key] = count + 1, max(last, time)
+def _source(box: Sandbox) -> tuple[list[str], Callable[[str], Note | None]]:
+    """What prints a sandbox's notes on its host, and what reads a line of them."""
+    if box.pattern == OPENSHELL:
+        return client_argv(str(BIN / "openshell"), "logs", "--workspace", box.workspace, "--source", "sandbox", "-n",
+                           str(GATEWAY_LINES), "--", box.id), denials.note
+    path = str(LOG / f"{box.id}.jsonl")
+    return ["tail", "-qc", str(READ_BYTES), "--", f"{path}.1", path], proxy_note
+
+
+def counted(box: Sandbox, notes: Iterable[Note]) -> list[Asked]:
+    """The notes by destination."""
+    found: dict[tuple[str, int, Verdict], tuple[int, str]] = {}
+    for key, time in notes:
+        count, last = found.get(key, (0, ""))
+        found[key] = count + 1, max(last, time)
     every = [Asked(name, port, verdict, count, last, _entry(box, name, port) if verdict == "refused" else "")
              for (name, port, verdict), (count, last) in found.items()]
     return sorted(sorted(every, key=lambda one: one.last, reverse=True), key=lambda one: one.verdict != "refused")
 
 
-def _note(line: str) -> tuple[Key, str] | None:
+def proxy_note(line: str) -> Note | None:
+    """What a line of the egress proxy's log says; None where it is no note."""
     try:
         note: Mapping[str, Any] = json.loads(line)
         name, port, time = str(note["name"]), int(note["port"]), str(note["time"])
@@ -72,8 +83,8 @@ def _note(line: str) -> tuple[Key, str] | None:
 
 
 def _entry(box: Sandbox, name: str, port: int) -> str:
-    """What the list would need: a name that is listed already leads to a private address."""
+    """What the list would need: a name that is listed already, for more than clones, leads to a private address."""
     where = name if port == TLS_PORT else f"{name}:{port}"
     listed = any((one.name == name or (one.name[:1] == "." and f".{name}".endswith(one.name))) and one.port == port
-                 and one.plain == (port == PLAIN_PORT) for one in box.egress)
+                 and one.plain == (port == PLAIN_PORT) and not one.clone for one in box.egress)
     return f'{{to: "{name}:{port}", private: true}}' if listed else where

@@ -12,8 +12,18 @@ import pytest
 
 from tests.hunting import Watch
 from tests.integration.farm import Done, Farm, small_farm
+from tests.integration.shells_farm import (
+    first_of_shells,
+    shell_farm,
+    shell_key,
+    shell_lab,
+    shell_words,
+    shells,
+)
 from tests.lab.farm import HOSTS, Lab
 from tests.lab.fixtures import started
+
+__all__ = ["first_of_shells", "shell_farm", "shell_key", "shell_lab", "shell_words", "shells"]
 
 
 @dataclass(frozen=True)

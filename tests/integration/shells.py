@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.integration.farm import Farm
+from tests.integration.farm import Done, Farm
 from tests.lab.farm import Lab
 from tests.lab.openshell import package, wheel
 
@@ -56,6 +56,23 @@ class Shells(Farm):
 
     def inside(self, developer: str, script: str) -> str:
         return self.pifleet("exec", developer, "--", "sh", "-c", script).out
+
+    def as_root(self, script: str) -> str:
+        """What a shell of root's says on the host."""
+        return str(self.lab.host(HOST).inside("sh", "-c", script))
+
+    def repaired(self) -> Done:
+        """Provision once more, until nothing is left to do."""
+        done = self.provision()
+        assert done.code == 0, done.err + done.out
+        assert self.plan().json["steps"] == []
+        return done
+
+    def with_developers(self, **changed: Mapping[str, Any]) -> Shells:
+        """The same farm, with more said about these developers."""
+        developers = self.overlay["pifleet_developers"]
+        more = {name: {**developers[name], **said} for name, said in changed.items()}
+        return Shells(self.lab, self.folder, {**self.overlay, "pifleet_developers": {**developers, **more}})
 
 
 def overlay(lab: Lab, folder: Path, release: tuple[str, list[dict[str, str]]], key: Path) -> Mapping[str, Any]:

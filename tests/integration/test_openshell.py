@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,66 +9,15 @@ import pytest
 
 from tests.hunting import Watch, in_engine, in_files
 from tests.integration.farm import Done
-from tests.integration.shells import ANA, BO, CY, HOST, Shells, overlay, packages
-from tests.lab.farm import Lab
-from tests.lab.fixtures import started
+from tests.integration.shells import ANA, BO, CY, HOST, Shells
 
 COMMIT = "cd /workspace/web && git -c user.name=a -c user.email=a@example.com commit -qam work --allow-empty"
 
 
-@pytest.fixture(scope="module")
-def words() -> tuple[str, str]:
-    """Keys that must be found nowhere but where they belong: the first model's, and the one it is changed to."""
-    return f"poison-{uuid.uuid4().hex}", f"poison-{uuid.uuid4().hex}"
-
-
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    Lab("gateway").down()
-    yield started("gateway", HOST)
-    Lab("gateway").down()
-
-
-@pytest.fixture(scope="module")
-def key(tmp_path_factory: pytest.TempPathFactory, lab: Lab, words: tuple[str, str]) -> Path:
-    lab.model.require(words[0])
-    path = tmp_path_factory.mktemp("keys") / "model"
-    path.write_text(words[0])
-    return path
-
-
-@pytest.fixture(scope="module")
-def farm(lab: Lab, key: Path, tmp_path_factory: pytest.TempPathFactory) -> Shells:
-    folder = tmp_path_factory.mktemp("shells")
-    return Shells(lab, folder, overlay(lab, folder, packages(tmp_path_factory.mktemp("release")), key))
-
-
-@pytest.fixture(scope="module")
-def first(farm: Shells, words: tuple[str, str]) -> tuple[Done, Watch]:
-    with Watch([*words, farm.lab.git.token_file.read_text().strip()]) as watch:
-        done = farm.provision()
-    return done, watch
-
-
-@pytest.fixture(scope="module")
-def shells(farm: Shells, first: tuple[Done, Watch]) -> Shells:
-    """The farm with everything running; tests that damage it leave it repaired."""
-    assert first[0].code == 0, first[0].err
-    return farm
-
-
-def repaired(shells: Shells) -> Done:
-    """Provision once more, until nothing is left to do."""
-    done = shells.provision()
-    assert done.code == 0, done.err
-    assert shells.plan().json["steps"] == []
-    return done
-
-
 def test_a_bare_host_becomes_a_gateway_with_a_sandbox_for_each_developer(
-    shells: Shells, first: tuple[Done, Watch]
+    shells: Shells, first_of_shells: tuple[Done, Watch]
 ) -> None:
-    results = {row["sandbox"]: row["result"] for row in first[0].json["outcomes"] if row["sandbox"]}
+    results = {row["sandbox"]: row["result"] for row in first_of_shells[0].json["outcomes"] if row["sandbox"]}
 
     assert results == dict.fromkeys((ANA, BO, CY), "changed")
     assert [shells.sandbox(name)["phase"] for name in ("ana", "bo", "cy")] == ["Ready"] * 3
@@ -104,12 +52,13 @@ def test_pi_answers_through_inference_local(shells: Shells, developer: str) -> N
     assert "the model answers" in done.out + done.err
 
 
-def test_the_model_saw_the_key_that_no_sandbox_has(shells: Shells, words: tuple[str, str]) -> None:
+def test_the_model_saw_the_key_that_no_sandbox_has(shells: Shells, shell_words: tuple[str, str]) -> None:
     shells.lab.model.forget()
     shells.pifleet("run", "bo", "-p", "SAY hello")
 
-    assert words[0] in str(shells.lab.model.requests()[-1]["auth"])
-    assert words[0] not in shells.inside("bo", "cat /proc/*/environ | tr '\\0' '\\n'; cat /home/pi/.pi/agent/*.json")
+    assert shell_words[0] in str(shells.lab.model.requests()[-1]["auth"])
+    seen = shells.inside("bo", "cat /proc/*/environ | tr '\\0' '\\n'; cat /home/pi/.pi/agent/*.json")
+    assert shell_words[0] not in seen
 
 
 def test_what_an_agent_did_comes_home_and_an_unchanged_pull_is_small(shells: Shells) -> None:
@@ -147,7 +96,7 @@ class TestDrift:
     def test_on_the_gateway(self, shells: Shells, work: None, hand: list[str], items: set[str]) -> None:
         shells.shell(*hand)
         named = {step["item"] for step in shells.plan().json["steps"]}
-        repaired(shells)
+        shells.repaired()
 
         assert named == items
 
@@ -160,14 +109,14 @@ class TestDrift:
     def test_on_the_host(self, shells: Shells, work: None, hand: str, item: str) -> None:
         shells.lab.host(HOST).inside("sh", "-c", hand)
         named = {step["item"] for step in shells.plan().json["steps"]}
-        repaired(shells)
+        shells.repaired()
 
         assert item in named
 
     def test_settings_written_by_hand_into_the_container(self, shells: Shells, work: None) -> None:
         shells.docker(HOST, "exec", shells.container("ana"), "sh", "-c", "echo {} > /opt/pifleet/etc/settings.json")
         steps = shells.plan().json["steps"]
-        repaired(shells)
+        shells.repaired()
 
         assert [(step["item"], step["why"]) for step in steps] == [("sandbox", "settings differs")]
 
@@ -177,7 +126,7 @@ def test_a_killed_container_is_rescued_replaced_and_holds_its_work_again(shells:
     head = shells.inside("bo", "git -C /workspace/web rev-parse HEAD")
     shells.docker(HOST, "kill", shells.container("bo"))
     steps = [step for step in shells.plan().json["steps"] if step["kind"] == "sandbox"]
-    repaired(shells)
+    shells.repaired()
 
     assert [(step["action"], step["before"]["phase"]) for step in steps] == [("replace", "Error")]
     assert shells.inside("bo", "git -C /workspace/web rev-parse HEAD; cat /workspace/web/precious.txt") == (
@@ -195,16 +144,16 @@ def test_another_limit_means_a_new_sandbox_with_the_same_work(shells: Shells) ->
     memory = changed.docker(HOST, "inspect", "-f", "{{.HostConfig.Memory}}", changed.container("bo"))
     assert int(memory) == 1 << 30
     assert changed.inside("bo", "git -C /workspace/web rev-parse HEAD") == head
-    repaired(shells)
+    shells.repaired()
 
 
 def test_another_key_reaches_the_provider_and_the_old_one_goes(
-    shells: Shells, key: Path, words: tuple[str, str]
+    shells: Shells, shell_key: Path, shell_words: tuple[str, str]
 ) -> None:
-    key.write_text(words[1])
-    shells.lab.model.require(words[1])
+    shell_key.write_text(shell_words[1])
+    shells.lab.model.require(shell_words[1])
     named = {step["item"] for step in shells.plan().json["steps"]}
-    repaired(shells)
+    shells.repaired()
 
     assert named == {"provider pi-bo", "route pi-bo", "provider pi-cy", "route pi-cy"}
     assert shells.shell("provider", "list", "--workspace", "pi-bo", "--names").count("pifleet-") == 1
@@ -219,7 +168,7 @@ def test_another_version_is_refused_before_anything_is_changed_and_both_are_name
     assert "0.0.99" in text
     assert shells.overlay["pifleet_openshell"]["version"] in text
     assert [shells.sandbox(name)["phase"] for name in ("ana", "bo", "cy")] == ["Ready"] * 3
-    repaired(shells)
+    shells.repaired()
 
 
 def test_the_seeds_command_finds_the_fleets_image_by_its_short_name(shells: Shells) -> None:
@@ -233,14 +182,14 @@ def test_the_seeds_command_finds_the_fleets_image_by_its_short_name(shells: Shel
 
 
 class TestNothingLeaks:
-    def test_no_process_ever_showed_a_secret(self, first: tuple[Done, Watch]) -> None:
-        _, watch = first
+    def test_no_process_ever_showed_a_secret(self, first_of_shells: tuple[Done, Watch]) -> None:
+        _, watch = first_of_shells
         assert watch.looks > 50
         assert {hit for hit in watch.hits if not hit[1].startswith("environ of openshell")} == set()
 
-    def test_neither_host_nor_controller_holds_one(self, shells: Shells, words: tuple[str, str]) -> None:
+    def test_neither_host_nor_controller_holds_one(self, shells: Shells, shell_words: tuple[str, str]) -> None:
         host = shells.lab.host(HOST)
-        secrets = [*words, shells.lab.git.token_file.read_text().strip()]
+        secrets = [*shell_words, shells.lab.git.token_file.read_text().strip()]
         assert in_engine(secrets, ("docker", "exec", host.container, "docker")) == set()
         assert in_files(secrets, [shells.folder]) == set()
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from pifleet.egress import Destination
-from pifleet.traffic import counted
+from pifleet.traffic import counted, proxy_note
 from tests.unit.fleets import box
 
 
@@ -16,7 +16,8 @@ def line(name: str = "a.com", port: Any = "443", result: str = "TCP_DENIED", sta
 
 
 def told(*lines: str, **list_of: Any) -> list[tuple[str, int, str, int, str]]:
-    return [(one.name, one.port, one.verdict, one.count, one.entry) for one in counted(box(**list_of), lines)]
+    notes = filter(None, map(proxy_note, lines))
+    return [(one.name, one.port, one.verdict, one.count, one.entry) for one in counted(box(**list_of), notes)]
 
 
 def test_requests_are_counted_by_destination_and_the_refused_come_first() -> None:
