@@ -4,9 +4,7 @@ It must not judge what was seen or change a host; a host that cannot be seen is 
 from __future__ import annotations
 
 import json
-import queue
 import secrets
-import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from pifleet.connection import Done, Link, connect
 from pifleet.errors import HostFailed, PifleetError, Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.fleet import Host
+from pifleet.threads import side_by_side
 
 STAGE = "look"
 PROBE = 1
@@ -76,31 +75,17 @@ def observe(
     The answers come in the order of `specs`. Nothing is raised for a host.
     """
     nonce = nonce or secrets.token_hex(16)
-    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
-    found: dict[str, Observed | Trouble] = {}
 
-    def work() -> None:
-        while True:
-            try:
-                name = waiting.get_nowait()
-            except queue.Empty:
-                return
-            on_event(Event(STAGE, name))
-            found[name] = answer = _look(hosts[name], specs[name], nonce)
-            if isinstance(answer, Trouble):
-                on_event(Event(STAGE, name, text=answer.headline, state="unreachable"))
-            else:
-                on_event(Event(STAGE, name, state="ok"))
+    def work(name: str) -> Observed | Trouble:
+        on_event(Event(STAGE, name))
+        answer = _look(hosts[name], specs[name], nonce)
+        if isinstance(answer, Trouble):
+            on_event(Event(STAGE, name, text=answer.headline, state="unreachable"))
+        else:
+            on_event(Event(STAGE, name, state="ok"))
+        return answer
 
-    for name in specs:
-        waiting.put(name)
-    # Daemons, so that an interrupted run does not wait for a host that hangs.
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(AT_ONCE, len(specs)))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return {name: found[name] for name in specs}
+    return dict(zip(specs, side_by_side(list(specs), work, AT_ONCE), strict=True))
 
 
 def _look(host: Host, spec: Mapping[str, Any], nonce: str) -> Observed | Trouble:

@@ -3,8 +3,6 @@ It must not know what is done to them, or any pattern; a sandbox that fails is a
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,9 +16,9 @@ from pifleet.look import Selection, look
 from pifleet.place import candidates
 from pifleet.report import Outcome, Result
 from pifleet.sandbox import Driver, driver_for
+from pifleet.threads import side_by_side
 
 T = TypeVar("T")
-R = TypeVar("R")
 Say = Callable[[str], None]
 Act = Callable[[Driver, Sandbox, Say], T]
 
@@ -116,35 +114,3 @@ def _one(
         return Did(box, host, None, time.monotonic() - started, error.trouble, gone)
     emit(Event(stage, host, box.title, state="ok"))
     return Did(box, host, value, time.monotonic() - started)
-
-
-def side_by_side(items: Sequence[T], work: Callable[[T], R], at_once: int) -> list[R]:
-    """`work` on every item in threads; results in the order of `items`. What it raises is raised here, after all ended.
-
-    The threads are daemons, so that an interrupt ends the program and not only the waiting.
-    """
-    waiting: queue.SimpleQueue[tuple[int, T]] = queue.SimpleQueue()
-    results: dict[int, R] = {}
-    errors: list[BaseException] = []
-
-    def worker() -> None:
-        while True:
-            try:
-                number, item = waiting.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                results[number] = work(item)
-            except BaseException as error:  # carried over to the caller's thread
-                errors.append(error)
-
-    for pair in enumerate(items):
-        waiting.put(pair)
-    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(at_once, len(items)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return [results[number] for number in range(len(items))]

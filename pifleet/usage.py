@@ -16,11 +16,12 @@ from pifleet.events import Emit, Event, silent
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.look import Selection
 from pifleet.observe import ask as ask_host
-from pifleet.operate import HOSTS_AT_ONCE, Did, Say, each, side_by_side
+from pifleet.operate import HOSTS_AT_ONCE, Did, Say, each
 from pifleet.results import choose, listing, one_file
 from pifleet.sandbox import SESSIONS, Driver
 from pifleet.sandbox.inside import ask
 from pifleet.sandbox.usage_agent import COUNTED, Days, count
+from pifleet.threads import side_by_side
 
 MOST = 1 << 50
 SECONDS = 120

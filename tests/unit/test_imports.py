@@ -12,7 +12,8 @@ import pifleet
 PACKAGE = Path(pifleet.__file__).parent
 # Who comes when; a module may import its own room and those before it.
 JOURNEY = (
-    {"errors", "events", "phrases", "wording", "secret", "stream", "content", "report", "egress", "versions"},
+    {"errors", "events", "phrases", "wording", "secret", "stream", "content", "report", "egress", "versions",
+     "threads"},
     {"pins", "fleet", "render"},
     {"inventory"},
     {"connection", "lock", "observe", "desired", "plan", "place", "patterns"},

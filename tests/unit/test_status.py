@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pifleet.operate import side_by_side
 from pifleet.results import Generation, RepoResult
 from pifleet.sandbox.status_agent import main
 from pifleet.status import _unsaved
@@ -95,21 +94,3 @@ def pulled(minutes_ago, head):
 ])
 def test_work_is_saved_when_the_origin_or_the_last_pull_has_it(said, generation, unsaved):
     assert _unsaved("web", "h", said, generation) is unsaved
-
-
-class TestSideBySide:
-    def test_answers_in_the_order_asked(self):
-        assert side_by_side([3, 1, 2], lambda number: number * 10, 2) == [30, 10, 20]
-
-    def test_what_one_raises_is_raised_after_all_have_ended(self):
-        seen = []
-
-        def work(number):
-            seen.append(number)
-            if number == 1:
-                raise ValueError("one")
-
-        with pytest.raises(ValueError, match="one"):
-            side_by_side([1, 2, 3], work, 1)
-
-        assert seen == [1, 2, 3]
