@@ -141,3 +141,10 @@ def test_killed_at_any_moment_each_generation_is_whole_or_gone(box: Box) -> None
     whole = numbers(box)
     left = {int(line.split("/")[4]) for line in box.home_git("for-each-ref", "--format=%(refname)").splitlines()}
     assert left == {*whole}
+
+
+def test_what_a_killed_git_left_of_its_list_of_refs_is_in_nobodys_way(box: Box) -> None:
+    five(box)
+    (box.results / ".store" / "ana-main.git" / "packed-refs.new").touch()
+    forget(box.results, "ana-main", "ana/main", [1])
+    assert numbers(box) == [2, 3, 4, 5]

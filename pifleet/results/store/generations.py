@@ -89,19 +89,21 @@ class Store:
         return b"".join(bytes.fromhex(line.split()[1].decode()) for lines in shown for line in lines.splitlines())
 
     def _tidy(self) -> dict[int, str]:
-        """Remove git's own locks and the refs of a generation that never came to be, or is to be no more.
-
-        Returns those that are.
-        """
-        for lock in [*self.folder.glob("*.lock"), *self.folder.glob("refs/**/*.lock")]:
-            lock.unlink(missing_ok=True)
+        """Remove the refs of a generation that never came to be, or is to be no more. Returns those that are."""
+        self._unlock()
         shown = self._shown("")
         there = _generations(shown)
         self._delete(f"{self._prefix}{name}" for name in shown if int(name.partition("/")[0]) not in there)
         return there
 
+    def _unlock(self) -> None:
+        """Remove what a git that was killed keeps the next one out with."""
+        for left in [*self.folder.glob("*.lock"), *self.folder.glob("refs/**/*.lock"), self.folder / "packed-refs.new"]:
+            left.unlink(missing_ok=True)
+
     def forget(self, numbers: Iterable[int]) -> None:
         """Make these generations none; what only they held stays until it is swept. Whoever calls holds the lock."""
+        self._unlock()
         there = self.generations()
         self._delete(f"{self._prefix}{number}/generation" for number in numbers if number in there)
         self._tidy()

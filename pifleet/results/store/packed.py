@@ -31,7 +31,7 @@ def add(store: Path, refs: Mapping[str, str]) -> None:
         raise Refusal("ref.name", f"not a ref: {wrong[0]!r}")
     old = [line for line in at.read_bytes().splitlines() if line[:1] not in b"#^"] if at.exists() else []
     lines = sorted(old + fresh, key=lambda line: line[_ID:])
-    with lock.open("xb") as file:
+    with lock.open("wb") as file:  # one that is there is a killed pull's
         file.write(_HEAD + b"".join([line + b"\n" for line in lines]))
         file.flush()
         os.fsync(file.fileno())
