@@ -18,7 +18,7 @@ from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import said
 
 _SETTINGS = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.bigFileThreshold=64m", "core.fsync=all",
-             "core.packedGitWindowSize=1m", "core.packedGitLimit=16m", "gc.auto=0", "protocol.allow=never")
+             "core.packedGitWindowSize=8m", "core.packedGitLimit=32m", "gc.auto=0", "protocol.allow=never")
 _ENV = {"HOME": "/nonexistent", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": "/dev/null", "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_LAZY_FETCH": "1",
@@ -93,7 +93,6 @@ class HomeGit:
         with tempfile.TemporaryFile() as errors, self.start(*args, errors=errors) as child:
             try:
                 assert child.stdin
-                assert child.stdin
                 with contextlib.suppress(BrokenPipeError):  # its exit code says why
                     child.stdin.write(data)
                 with contextlib.suppress(BrokenPipeError):
@@ -110,7 +109,8 @@ class HomeGit:
 
     def sizes(self, oids: Iterable[str]) -> Facts:
         """Of those of the objects that are here."""
-        shown = self.run("cat-file", "--batch-check", data="".join(f"{oid}\n" for oid in oids).encode()).decode()
+        asked = "".join(f"{oid}\n" for oid in oids).encode()
+        shown = self.run("cat-file", "--buffer", "--batch-check", data=asked).decode()
         facts = (line.split() for line in shown.splitlines())
         return {fact[0]: (fact[1], int(fact[2])) for fact in facts if len(fact) == 3}
 

@@ -19,17 +19,17 @@ TREE_MODE, LINK_MODE, EXECUTABLE_MODE, GITLINK_MODE = 0o40000, 0o120000, 0o10075
 _TREE_BYTES = 64 << 20
 _CHUNK = 1 << 20
 _ANSWER = 80  # bytes; what git answers to "info" is shorter
-_BATCH = 500  # questions at once, so that neither they nor the answers fill a pipe
+_BATCH = 500  # questions at once, so that neither those of two batches nor the answers fill a pipe
 
 Leaf = tuple[bytes, int, str]  # path, mode, id
 
 
 class Objects:
-    """One long-running `git cat-file --batch-command`."""
+    """One long-running `git cat-file --batch-command`, which answers when it is told to."""
 
     def __init__(self, git: HomeGit) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by __exit__()
-        self._child = git.start("cat-file", "--batch-command", errors=self._errors)
+        self._child = git.start("cat-file", "--batch-command", "--buffer", errors=self._errors)
         self._out = cast(BufferedReader, self._child.stdout)
         self._oid = b""
 
@@ -66,7 +66,7 @@ class Objects:
     def _write(self, command: str) -> None:
         assert self._child.stdin
         try:
-            self._child.stdin.write(f"{command}\n".encode())
+            self._child.stdin.write(f"{command}\nflush\n".encode())
             self._child.stdin.flush()
         except BrokenPipeError:
             raise Refusal("git.limit", "git ended before an object was read") from None
@@ -93,12 +93,15 @@ class Objects:
         """Of those of the objects that are here."""
         found: Facts = {}
         asked = iter(oids)
-        while batch := list(islice(asked, _BATCH)):
-            self._write("\n".join(f"info {oid}" for oid in batch))
-            for oid in batch:
+        before: list[str] = []  # what git works at while what it said before is read
+        while (batch := list(islice(asked, _BATCH))) or before:
+            if batch:
+                self._write("\n".join(f"info {oid}" for oid in batch))
+            for oid in before:
                 facts = self._out.readline().split()
                 if len(facts) == 3:
                     found[oid] = sys.intern(facts[1].decode()), int(facts[2])
+            before = batch
         return found
 
     def whole(self, oid: str) -> bool:
