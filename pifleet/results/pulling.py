@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -75,13 +76,13 @@ class _Course:
 
         state = state_of(old)
         transfer.ask(capture(settings), state)
-        # What is heavy to import, while the far end begins.
-        from pifleet.results.incoming import landing, reception  # noqa: F401
+        threading.Thread(target=_import, daemon=True).start()  # while the far end begins
+        transfer.provide()
+        from pifleet.results.incoming import reception
 
         known = {unit.key: unit for unit in old}
         arrived = reception.Reception(quarantine, self.folder.limits, known, state, answer, progress)
         try:
-            transfer.provide()
             for kind, payload in transfer.frames():
                 arrived.take(kind, payload, transfer.received)
             arrived.close()
@@ -188,6 +189,11 @@ def capture_settings(workspace: str, sessions: str, artifacts: Sequence[str], li
     return {"workspace": workspace, "sessions": sessions, "artifacts": list(artifacts),
             "waived": list(WAIVED_FOLDERS), "files": limits.files, "file": limits.file,
             "ignored_files": limits.ignored_files, "ignored_bytes": limits.ignored_bytes}
+
+
+def _import() -> None:
+    """What is heavy to import."""
+    from pifleet.results.incoming import landing, reception  # noqa: F401
 
 
 def _broke_off(error: BaseException) -> bool:

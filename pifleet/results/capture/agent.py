@@ -18,20 +18,20 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import IO, Any
 
-from pifleet.results.capture.artifacts import Patterns
 from pifleet.results.capture.framing import Answer, state_of, text_of
 from pifleet.results.capture.history import History
 from pifleet.results.capture.memory import Memory, UnitMemory
 from pifleet.results.capture.packs import Sender
-from pifleet.results.capture.place import Place, PlaceMemory
+from pifleet.results.capture.place import Place
 from pifleet.results.capture.repository import WAIVED, Repository
-from pifleet.results.capture.tool import Broken, Fatal, git
+from pifleet.results.capture.tool import Broken, Fatal
 from pifleet.results.capture.trees import EMPTY, commit_content
 from pifleet.results.capture.unit import Unit
-from pifleet.results.capture.watch import YOUNG_NS, private_git
+from pifleet.results.capture.workspace import Workspace
 
 SCRATCH = ".pifleet-pull-"
 CACHE = ".cache/pifleet/results"
@@ -47,37 +47,28 @@ class Capture:
 
     def __init__(self, settings: dict[str, Any], state: str, answer: Answer, replies: IO[bytes],
                  scratch: bytes) -> None:
-        self._settings, self._state, self._answer, self._scratch = settings, state, answer, scratch
-        self._workspace = os.path.normpath(os.fsencode(settings["workspace"]))
+        self._settings, self._state, self._answer = settings, state, answer
         self._cache = os.path.join(os.path.expanduser("~"), CACHE)
-        self._patterns = Patterns(self._workspace, settings["artifacts"])
         self._old = Memory.load(self._cache, state)
         self._new = Memory()
         self._sender = Sender(answer, replies, known=self._old.known)
-        self._private = private_git(scratch)
-        self._young = time.time_ns() - YOUNG_NS
-        self._places: dict[str, Place] = {}
-        self._repositories: dict[bytes, tuple[bytes, bool]] = {}  # folder -> git directory, bare
+        self._workspace = Workspace(settings, scratch, self._old)
         self._same: list[dict[str, str]] = []  # records that are only needed when another unit has changed
 
     def run(self) -> None:
-        if not os.path.isdir(self._workspace):
+        top = self._workspace.root
+        if not os.path.isdir(top):
             raise Fatal("capture.workspace", f"there is no folder {self._settings['workspace']}")
-        workspace = self._looked("workspace", self._workspace)
-        sessions = self._looked("sessions", os.fsencode(self._settings["sessions"]))
-        self._find(workspace)
-        for root in sorted(self._repositories):
-            if root in self._repositories:
-                self._repository(os.path.relpath(root, self._workspace), root, workspace)
-        if self._workspace not in self._repositories:
-            self._capture("tree", b"workspace", b"", Repository(), workspace)
+        place = self._workspace.place("workspace", top)
+        sessions = self._workspace.place("sessions", os.fsencode(self._settings["sessions"]))
+        self._workspace.find(place)
+        for root in sorted(self._workspace.repositories):
+            if root in self._workspace.repositories:
+                self._repository(os.path.relpath(root, top), root, place)
+        if top not in self._workspace.repositories:
+            self._capture("tree", b"workspace", b"", Repository(), place)
         self._capture("tree", b"sessions", b"", Repository(), sessions)
         self._end()
-
-    def _looked(self, name: str, root: bytes) -> Place:
-        old = self._old.places.get(name, PlaceMemory())
-        self._places[name] = Place(root, old, self._private, self._young, self._settings["files"])
-        return self._places[name]
 
     def _end(self) -> None:
         state = state_of((key, unit.state) for key, unit in self._new.units.items())
@@ -87,72 +78,43 @@ class Capture:
             for record in self._same:
                 self._answer.record(kind="same", **record)
         self._sender.flush()
-        if state != self._state or not self._old.known or any(place.watch.read for place in self._places.values()):
-            self._new.save(self._cache, state, self._places)
         self._answer.end()
-
-    def _find(self, place: Place) -> None:
-        """All repositories; what lies in a bare one is its own."""
-        survey, bare = place.survey, b"\n"
-        for path, folder in survey.folders.items():
-            full = survey.full(path)
-            if path.startswith(bare):
-                continue
-            if folder.git == b"g":
-                self._repositories[full] = (os.path.join(full, b".git"), False)
-            elif folder.git == b"b" and git(full, "rev-parse", "--git-dir", may_fail=True):
-                self._repositories[full] = (full, True)
-                bare = path + b"/"
-        self._new.apart = {place.at(full) for full in self._repositories}
-        for path in self._new.apart ^ self._old.apart:
-            survey.soil_below(path)
+        places = self._workspace.places
+        if state != self._state or not self._old.known or any(place.watch.read for place in places.values()):
+            self._new.apart = self._workspace.apart
+            self._new.save(self._cache, state, places)  # while home looks at what came
 
     def _repository(self, path: bytes, root: bytes, place: Place) -> None:
         """One that git cannot read, or that lacks objects, comes as plain files with a note that says why."""
-        git_dir, bare = self._repositories[root]
-        at = place.at(root)
-        scratch = os.path.join(self._scratch, b"repository")
-        os.mkdir(scratch)
+        at, old = place.at(root), self._old.units.get(f"repo:{text_of(path)}", UnitMemory())
         try:
-            old = self._old.units.get(f"repo:{text_of(path)}", UnitMemory())
-            repository = Repository.read(git_dir, root, bare, self._workspace, scratch, old, self._young,
-                                         lambda: place.renamed(at))
-            self._adopt_tracked(root, repository, place)
-            self._capture("repo", path, at, repository, place)
+            repository = self._workspace.opened(root, old)
+            begun = repository.wanted
+            with self._history(repository, begun, old) as history:  # git packs while all else is read
+                self._workspace.complete(root, repository, place)
+                self._capture("repo", path, at, repository, place, history, begun)
         except Fatal:
             raise
         except Broken as error:
-            plain = Repository()
-            plain.notes.append((b".git", error.reason, 0))
-            self._capture("repo", path, at, plain, place)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            self._capture("repo", path, at, Repository.unreadable(error), place)
 
-    def _adopt_tracked(self, root: bytes, repository: Repository, place: Place) -> None:
-        """A tracked folder that looks like a bare repository (a test's data, say) is content of its tracker."""
-        for folder in [folder for folder, (_, bare) in self._repositories.items() if bare]:
-            if folder.startswith(root + b"/") and repository.tracked(os.path.relpath(folder, root)):
-                del self._repositories[folder]
-                self._new.apart.remove(place.at(folder))
-                place.survey.soil_below(place.at(folder))
-
-    def _capture(self, kind: str, path: bytes, at: bytes, repository: Repository, place: Place) -> None:
+    def _capture(self, kind: str, path: bytes, at: bytes, repository: Repository, place: Place,
+                 begun: History | None = None, wanted: Iterable[str] = ()) -> None:
+        """`begun` is to bring `wanted` of its history."""
         name = {"unit": kind, "path": text_of(path)}
         key = f"{kind}:{text_of(path)}"
         self._answer.doing = f"reading {key.partition(':')[2]}"
         old = self._old.units.get(key, UnitMemory())
-        wanted = {repository.head, *repository.refs.values(), *repository.tips, *repository.staged} - {""}
-        with self._history(repository, wanted, old) as history:
-            unit = Unit(place, at, repository, set(self._repositories), self._settings, old, self._old,
-                        self._sender, self._patterns)
+        with self._history(repository, repository.wanted, old, wanted, begun) as rest:
+            unit = self._workspace.unit(place, at, repository, old, self._sender)
             unit.capture()
             facts, notes, refs = _facts(unit, repository)
             trees = sorted((part, tree.hex()) for part, tree in unit.trees.items())
             whole = json.dumps([name, facts, notes, refs, sorted(repository.tips), trees])
             state = unit.memory.state = hashlib.sha256(whole.encode()).hexdigest()
-            unit.memory.commits = sorted(wanted)
-            if history:
-                history.send()
+            unit.memory.commits = sorted(repository.wanted)
+            for history in filter(None, (begun, rest)):
+                history.wait()
         if old.state == state and self._old.known:
             self._same.append({**name, "state": state})
         else:
@@ -165,13 +127,15 @@ class Capture:
             self._answer.record(kind="done", path=text_of(path))
         self._new.units[key] = unit.memory
 
-    def _history(self, repository: Repository, wanted: set[str], old: UnitMemory) -> AbstractContextManager[Any]:
-        """What home lacks of it, already in the making; or nothing."""
-        known = set(old.commits) if self._old.known else set()
+    def _history(self, repository: Repository, wanted: set[str], old: UnitMemory,
+                 begun: Iterable[str] = (), after: History | None = None) -> AbstractContextManager[History | None]:
+        """What home lacks of it beyond what has `begun` (`after` which this comes), already in the making; or nothing.
+        """
+        known = {*begun, *(old.commits if self._old.known else ())}
         if not wanted - known:
             return contextlib.nullcontext()
         sent = {oid for memory in self._new.units.values() for oid in memory.commits}
-        return History(repository, wanted, known | sent, self._sender)
+        return History(repository, wanted, known | sent, self._sender, after)
 
     def _commits(self, unit: Unit, repository: Repository) -> dict[str, str]:
         """`snapshot` has HEAD and, where it differs, the index as its parents; `tips` leads to all lost commits."""
@@ -189,7 +153,6 @@ class Capture:
             self._sender.add("tree", b"", EMPTY)
         for at in range(0, len(tips), _TIPS):
             commit("tips", EMPTY, [*filter(None, [made["tips"]]), *tips[at : at + _TIPS]])
-        self._sender.flush()
         return made
 
 

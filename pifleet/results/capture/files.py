@@ -62,19 +62,28 @@ class Reader:
 
     def file(self, full: bytes) -> Read:
         """Raises OSError."""
-        for attempt in range(_ATTEMPTS):
-            with open(os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb", 0) as file:
-                before = os.fstat(file.fileno())
+        for _ in range(_ATTEMPTS):
+            descriptor = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                before = os.fstat(descriptor)
                 big = before.st_size > BIG
-                oid = self._big(file, before.st_size) if big else self.give(file.read(before.st_size + 1))
-                after = os.fstat(file.fileno())
-            # A big file of the history is a plain blob again.
-            kind = b"fF" if not before.st_mode & 0o100 else b"xX"
-            letter = kind[1:] if big and oid in self.sizes else kind[:1]
-            changed = facts_of(before) != facts_of(after)
-            if not changed or attempt == _ATTEMPTS - 1:
+                oid = self._content(descriptor, before.st_size)
+                facts = facts_of(before)
+                changed = facts_of(os.fstat(descriptor)) != facts
+            finally:
+                os.close(descriptor)
+            if not changed:
                 break
-        return Read(letter, oid, facts_of(before), changed)
+        kind = b"fF" if not before.st_mode & 0o100 else b"xX"
+        # A big file of the history is a plain blob again.
+        return Read(kind[1:] if big and oid in self.sizes else kind[:1], oid, facts, changed)
+
+    def _content(self, descriptor: int, size: int) -> bytes:
+        """The id of what is read there; a file that grows meanwhile is one that changes."""
+        if size <= BIG:
+            return self.give(os.read(descriptor, size + 1))
+        with open(descriptor, "rb", 0, closefd=False) as file:
+            return self._big(file, size)
 
     def _big(self, file: IO[bytes], size: int) -> bytes:
         """The id of the blob where that is at home or in the history, else that of the tree of its blocks."""

@@ -14,7 +14,7 @@ import json
 import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import IO, Any
 
 MAGIC = b"PIFLEET-RESULTS 2\n"
@@ -36,6 +36,24 @@ def state_of(units: Iterable[tuple[str, str]]) -> str:
     """The digest by which both ends name everything of a sandbox, from (key, state) of its units; "" for none."""
     told = sorted(units)
     return hashlib.sha256(json.dumps(told).encode()).hexdigest() if told else ""
+
+
+class Section:
+    """`frame` sends one frame, `size` counts bytes. One of no bytes is not to be ended, for it was not begun."""
+
+    def __init__(self, frame: Callable[[bytes, bytes], None]) -> None:
+        self.size = 0
+        self._frame, self._digest = frame, hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        for at in range(0, len(data), CHUNK):
+            self._frame(b"D", data[at : at + CHUNK])
+        self._digest.update(data)
+        self.size += len(data)
+
+    def end(self, pack: str) -> None:
+        told = {"bytes": self.size, "sha256": self._digest.hexdigest(), "pack": pack}
+        self._frame(b"E", json.dumps(told, separators=(",", ":")).encode())
 
 
 class Answer:
@@ -74,10 +92,13 @@ class Answer:
 
     def section(self, data: bytes, pack: str) -> None:
         """One section; `pack` is "whole" when the pack ends with it, "more" or "broken"."""
-        for at in range(0, len(data), CHUNK):
-            self._frame(b"D", data[at : at + CHUNK])
-        end = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "pack": pack}
-        self._frame(b"E", json.dumps(end, separators=(",", ":")).encode())
+        section = Section(self._frame)
+        section.write(data)
+        section.end(pack)
+
+    def open(self) -> Section:
+        """A section that is written bit by bit; no record may be sent before it is ended."""
+        return Section(self._frame)
 
     def end(self) -> None:
         with self._lock:

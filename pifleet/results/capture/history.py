@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
-from typing import IO
+from io import BufferedReader
+from typing import IO, cast
 
 from pifleet.results.capture.framing import SECTION
 from pifleet.results.capture.packs import Sender
@@ -14,48 +16,83 @@ from pifleet.results.capture.repository import Repository
 from pifleet.results.capture.tool import ENV, GIT, Broken, git
 
 _PACK = ("pack-objects", "--stdout", "-q", "--delta-base-offset")
+_Pack = tuple[bytes, tuple[str, ...]]  # what to ask of git, and how
 
 
 class History:
-    """Everything that `wanted` reaches and `known` does not; the first of its packs is in the making from now on.
+    """Everything that `wanted` reaches and `known` does not, packed and sent by a thread of its own from now on.
 
-    Little goes as one pack of differences. Much goes file by file in packs of one section, so that a cut costs one
-    section, and the folders and commits, which refer to all others, at the end. Raises Broken when an object is
-    missing. A context manager, since what has begun must end.
+    Little goes as one pack of differences, and little is expected where home has something of it. Much goes file by
+    file in packs of one section, so that a cut costs one section, and the folders and commits, which refer to all
+    others, at the end. A context manager, since what has begun must end. What builds upon it has to `wait`, and so does
+    a history that is only what comes `after` another.
     """
 
-    def __init__(self, repository: Repository, wanted: Iterable[str], known: Iterable[str], sender: Sender) -> None:
+    def __init__(self, repository: Repository, wanted: Iterable[str], known: Iterable[str], sender: Sender,
+                 after: History | None = None) -> None:
         sender.ask()
-        self._repository, self._sender = repository, sender
-        asked = _lines(sorted(wanted)) + _lines(f"^{oid}" for oid in _there(repository, {*known, *sender.have}))
-        self._packs = self._planned(asked)
-        first = next(self._packs, None)
-        self._begun = _Packing(repository, *first) if first else None
+        self._repository, self._sender, self._after = repository, sender, after
+        there = _there(repository, {*known, *sender.have})
+        self._little = _lines(sorted(wanted)) + _lines(f"^{oid}" for oid in there), ("--revs", "--thin")
+        self._packing = _Packing(repository, *self._little) if there else None
+        self._stopped = False
+        self._trouble: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> History:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        if self._begun:
-            self._begun.stop()
+        self._stopped = True
+        if packing := self._packing:
+            packing.kill()
+        self._thread.join()
 
-    def send(self) -> None:
-        while self._begun:
-            self._begun.send(self._sender)
-            following = next(self._packs, None)
-            self._begun = _Packing(self._repository, *following) if following else None
+    def wait(self) -> None:
+        """Until all is sent. Raises Broken when an object is missing, BrokenPipeError when home is gone."""
+        self._thread.join()
+        if self._trouble:
+            raise self._trouble
 
-    def _planned(self, asked: bytes) -> Iterator[tuple[bytes, tuple[str, ...]]]:
-        """What to ask of git for each pack, and how."""
-        listed = _git(self._repository, "rev-list", "--objects", "--no-object-names", "--stdin", data=asked)
+    def _work(self) -> None:
+        try:
+            self._send()
+        except BaseException as error:  # it is raised where somebody waits
+            self._trouble = error
+        finally:
+            if self._packing:
+                self._packing.drop()
+
+    def _send(self) -> None:
+        if self._after:
+            self._after.wait()
+        if self._packing and not self._is_little():
+            self._packing.drop()
+            self._packing = None
+        for pack in [self._little] if self._packing else self._planned():
+            if self._stopped:
+                return
+            self._packing = self._packing or _Packing(self._repository, *pack)
+            self._packing.send(self._sender)
+            self._packing = None
+
+    def _is_little(self) -> bool:
+        """Whether what was expected holds, as far as this git can tell (before 2.31 none can)."""
+        asked = ("rev-list", "--objects", "--disk-usage", "--stdin")
+        told = git(self._repository.git_dir, *asked, data=self._little[0], env=self._repository.env, may_fail=True)
+        return told.strip().isdigit() and 0 < int(told) <= SECTION
+
+    def _planned(self) -> Iterator[_Pack]:
+        listed = _git(self._repository, "rev-list", "--objects", "--no-object-names", "--stdin", data=self._little[0])
         if not listed:
             return
-        check = "--batch-check=%(objectname) %(objecttype) %(objectsize:disk)"
-        facts = [line.split() for line in _git(self._repository, "cat-file", check, data=listed).splitlines()]
+        check = ("cat-file", "--buffer", "--batch-check=%(objectname) %(objecttype) %(objectsize:disk)")
+        facts = [line.split() for line in _git(self._repository, *check, data=listed).splitlines()]
         if any(len(fact) != 3 for fact in facts):
             raise Broken("git.connectivity", "an object of the history is missing")
         if sum(int(size) for _, _, size in facts) <= SECTION:
-            yield asked, ("--revs", "--thin")
+            yield self._little
             return
         part: list[bytes] = []
         room = SECTION
@@ -76,7 +113,7 @@ class _Packing:
 
     def __init__(self, repository: Repository, asked: bytes, options: tuple[str, ...]) -> None:
         command: list[str | bytes] = [*GIT, b"--git-dir=" + repository.git_dir, *_PACK, *options]
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by send() or stop()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 closed by send() or drop()
         with tempfile.TemporaryFile() as request:
             request.write(asked)
             request.seek(0)
@@ -84,25 +121,23 @@ class _Packing:
                                          env={**ENV, **repository.env}, cwd=repository.git_dir)
 
     def send(self, sender: Sender) -> None:
+        """Raises Broken."""
         with self._errors, self._git as packer:
-            assert packer.stdout
-            sender.pipe(packer.stdout)
-            packer.wait()
-            sender.finish(whole=packer.returncode == 0)
+            sender.pipe(cast(BufferedReader, packer.stdout), lambda: packer.wait() == 0)
             if packer.returncode:
                 raise Broken("git.connectivity", f"git pack-objects: {_said(self._errors)}")
 
-    def stop(self) -> None:
-        assert self._git.stdout
+    def kill(self) -> None:
         self._git.kill()
-        self._git.stdout.close()
-        self._git.wait()
-        self._errors.close()
+
+    def drop(self) -> None:
+        with self._errors, self._git:
+            self.kill()
 
 
 def _there(repository: Repository, oids: Iterable[str]) -> list[str]:
     """Those that this repository has too."""
-    shown = _git(repository, "cat-file", "--batch-check", data=_lines(sorted(oids)))
+    shown = _git(repository, "cat-file", "--buffer", "--batch-check", data=_lines(sorted(oids)))
     return [line.split()[0].decode() for line in shown.splitlines() if not line.endswith(b"missing")]
 
 

@@ -14,6 +14,7 @@ _FOLDERS = [f"{number:02x}" for number in range(256)]
 # A folder's time may be this coarse: what changed lately is read again next time.
 _YOUNG_NS = 2_000_000_000
 _ID = 20
+_COMMIT = re.compile(rb"^commit (.{40})$", re.MULTILINE)
 # A pack's index (gitformat-pack): magic, version, 256 numbers of which the last counts the ids, then these.
 _VERSION_2 = b"\xfftOc\0\0\0\2"
 _IDS_AT = 8 + 256 * 4
@@ -54,15 +55,21 @@ class Loose:
                     new[name] = (0 if changed > young else changed, _ids(objects, name))
             except OSError:
                 continue
-        asked = b"".join(oids.hex("\n", _ID).encode() + b"\n" for _, oids in new.values() if oids)
-        told = git("cat-file", "--batch-check=%(objecttype) %(objectname)", data=asked).splitlines() if asked else []
-        at = 0
+        commits = self._commits([oids for _, oids in new.values()], git)
         for name, (changed, oids) in new.items():
-            count = len(oids) // _ID
-            commits = [line[7:].decode() for line in told[at : at + count] if line.startswith(b"commit ")]
-            now.places[name] = (changed, "".join(commits))
-            at += count
+            each = (oids[at : at + _ID] for at in range(0, len(oids), _ID))
+            now.places[name] = (changed, "".join(oid.hex() for oid in each if oid in commits))
         return now
+
+    def _commits(self, places: list[bytes], git: Git) -> set[bytes]:
+        """Those of the ids that name commits; where all are new it is quicker to ask for all that there are."""
+        check = ("cat-file", "--buffer", "--batch-check=%(objecttype) %(objectname)")
+        if self.places:
+            asked = b"".join(oids.hex("\n", _ID).encode() + b"\n" for oids in places if oids)
+            told = git(*check, data=asked) if asked else b""
+        else:
+            told = git(*check, "--batch-all-objects", "--unordered")
+        return {bytes.fromhex(oid.decode()) for oid in _COMMIT.findall(told)}
 
 
 def _packs(objects: str) -> list[str]:

@@ -10,10 +10,13 @@ import base64
 import hashlib
 import json
 import struct
+import threading
 import zlib
+from collections.abc import Callable
+from io import BufferedReader
 from typing import IO
 
-from pifleet.results.capture.framing import SECTION, Answer
+from pifleet.results.capture.framing import CHUNK, SECTION, Answer
 
 KINDS = {"commit": 1, "tree": 2, "blob": 3}
 _SAMPLE = 4096
@@ -37,7 +40,7 @@ class Sender:
         self._parts: list[bytes] = []
         self._size = 0
         self._sent: set[bytes] = set()
-        self._last = b""
+        self._one = threading.Lock()  # packs go one after the other
 
     def ask(self) -> None:
         if self.asked:
@@ -77,23 +80,22 @@ class Sender:
             return
         pack = b"".join([b"PACK" + struct.pack(">II", 2, len(self._parts)), *self._parts])
         self._parts, self._size = [], 0
-        self._answer.section(pack + hashlib.sha1(pack).digest(), "whole")  # noqa: S324 git's own
+        with self._one:
+            self._answer.section(pack + hashlib.sha1(pack).digest(), "whole")  # noqa: S324 git's own
 
-    def pipe(self, pack: IO[bytes]) -> None:
-        """Send a pack that a program writes, all but the word that it is whole; `finish` says that."""
-        self.flush()
-        self.ask()
-        held_back = b""
-        while data := pack.read(SECTION):
-            if held_back:
-                self._answer.section(held_back, "more")
-            held_back = data
-        self._last = held_back
-
-    def finish(self, *, whole: bool) -> None:
-        """End the piped pack; one that its program did not finish is thrown away at home."""
-        if self._last:
-            self._answer.section(self._last, "whole" if whole else "broken")
+    def pipe(self, pack: BufferedReader, whole: Callable[[], bool]) -> None:
+        """Send a pack while a program writes it, from whichever thread; one that is not `whole` in the end is thrown
+        away at home. It must not build upon an object that was added here."""
+        with self._one:
+            section = self._answer.open()
+            while data := pack.read1(min(CHUNK, SECTION - section.size) or CHUNK):
+                if section.size == SECTION:
+                    section.end("more")
+                    section = self._answer.open()
+                section.write(data)
+            good = whole()
+            if section.size:
+                section.end("whole" if good else "broken")
 
 
 def object_head(kind: int, size: int) -> bytes:

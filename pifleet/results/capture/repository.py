@@ -59,43 +59,63 @@ class Repository:
         self.state_files: list[tuple[bytes, bytes]] = []  # (relative to the git directory, full path)
         self.notes: list[Note] = []
         self.loose = Loose()
-        self._root = self._index = b""
-        self._mark = ""
+        self._root = self._index = self._objects = self._refs = self._logged = b""
+        self._mark, self._same, self._old = "", False, UnitMemory()
 
     @classmethod
-    def read(cls, git_dir: bytes, root: bytes, bare: bool, workspace: bytes, scratch: bytes, old: UnitMemory,
-             young: int, renamed: Callable[[], bool]) -> Repository:
-        """`old` is what was remembered, `renamed` whether other names are in its work tree since.
+    def opened(cls, git_dir: bytes, root: bytes, bare: bool, old: UnitMemory, young: int) -> Repository:
+        """What its names and logs lead to, where most of a history is; `complete` reads the rest.
 
-        For `young` see gitdir.mark_of. Raises Broken where git, or home, cannot cope.
+        `old` is what was remembered. For `young` see gitdir.mark_of. Raises Broken where git, or home, cannot cope.
         """
         self = cls()
-        self.bare, self._root, self._mark = bare, root, mark_of(git_dir, young)
-        if self._mark and self._mark == old.repository.get("mark"):
+        self.bare, self._root, self._old, self._mark = bare, root, old, mark_of(git_dir, young)
+        self._same = bool(self._mark) and self._mark == old.repository.get("mark")
+        if self._same:
             self._remember(old)
-            self._read_state()
         else:
-            self._read(git_dir, workspace, scratch, old.loose)
-        if not bare:
-            again = not self._mark or self._mark != old.repository.get("mark") or renamed()
-            self.ignored = self._read_ignored(scratch) if again else old.ignored
+            self._open(git_dir)
         return self
 
-    def _read(self, git_dir: bytes, workspace: bytes, scratch: bytes, loose: Loose) -> None:
+    @classmethod
+    def unreadable(cls, why: Broken) -> Repository:
+        """Stands for one that git, or home, cannot cope with: it comes as plain files, and a note says why."""
+        self = cls()
+        self.notes.append((b".git", why.reason, 0))
+        return self
+
+    def complete(self, workspace: bytes, scratch: bytes, renamed: Callable[[], bool]) -> None:
+        """`renamed` is whether other names are in its work tree since. Raises Broken."""
+        if self._same:
+            self._read_state()
+        else:
+            self._read(workspace, scratch)
+        if not self.bare:
+            self.ignored = self._old.ignored if self._same and not renamed() else self._read_ignored(scratch)
+
+    @property
+    def wanted(self) -> set[str]:
+        """Ids of all that it has, as far as it is read, and that leads to more."""
+        return {self.head, *self.refs.values(), *self.tips, *self.staged} - {""}
+
+    def _open(self, git_dir: bytes) -> None:
         asked = ("--absolute-git-dir", "--git-path", "objects", "--git-path", "index", "--show-object-format",
                  "--is-shallow-repository")
         lines = git(git_dir, "rev-parse", *asked, tree=self._root).split(b"\n")
         if lines[3:] != [b"sha1", b"false", b""]:
             shallow = lines[3] == b"sha1"
             raise Broken("git.shallow" if shallow else "git.format", "a shallow clone" if shallow else repr(lines[3]))
-        self.git_dir, objects, self._index = (os.path.join(self._root, line) for line in lines[:3])
-        self.head_ref = self._git("symbolic-ref", "-q", "HEAD", may_fail=True).decode("latin-1").strip()
-        if self._git("rev-parse", "-q", "--verify", "HEAD", may_fail=True):
-            self.head, self.head_tree = self._git("rev-parse", "HEAD^{commit}", "HEAD^{tree}").decode().split()
-        refs = self._git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)")
+        self.git_dir, self._objects, self._index = (os.path.join(self._root, line) for line in lines[:3])
+        self._read_head()
         self._read_modules()
-        self._read_refs(refs)
-        self._read_lost(refs, loose, objects)
+        self._read_refs()
+        if "refs/stash" in self.refs:
+            self.stashes = self._asked("rev-list", "-g", "refs/stash").decode().split()
+        self._logged = self._asked("rev-list", "--parents", "--reflog", "--not", "--all")
+        self.tips |= _tips(self._logged) | set(self.stashes)
+
+    def _read(self, workspace: bytes, scratch: bytes) -> None:
+        self._read_lost()
         self._read_worktrees(workspace)
         if not self.bare:
             self._read_index(scratch)
@@ -142,8 +162,18 @@ class Repository:
         env = {**self.env, "GIT_INDEX_FILE": os.fsdecode(index)} if index else self.env
         return git(self.git_dir, *args, data=data, tree=tree, may_fail=may_fail, env=env)
 
-    def _read_refs(self, shown: bytes) -> None:
-        for line in shown.splitlines():
+    def _read_head(self) -> None:
+        self.head_ref = self._git("symbolic-ref", "-q", "HEAD", may_fail=True).decode("latin-1").strip()
+        asked = ("rev-parse", "HEAD^{commit}", "HEAD^{tree}")
+        found = self._git(*asked, may_fail=True)
+        if not found and self._git("rev-parse", "-q", "--verify", "HEAD", may_fail=True):
+            found = self._git(*asked)  # not unborn, but lost: this says what
+        if found:
+            self.head, self.head_tree = found.decode().split()
+
+    def _read_refs(self) -> None:
+        self._refs = self._git("for-each-ref", "--format=%(objectname) %(objecttype) %(refname)")
+        for line in self._refs.splitlines():
             oid, kind, name = line.decode("latin-1").split(" ", 2)
             if storable(name):
                 self.refs[name] = oid
@@ -155,13 +185,11 @@ class Repository:
             else:
                 self.notes.append((name.encode("latin-1"), "ref.name" if kind == "commit" else "ref.namespace", 0))
 
-    def _read_lost(self, refs: bytes, loose: Loose, objects: bytes) -> None:
-        """Stashes below the first, and the commits that lead to all that only a reflog, or nothing, leads to."""
-        if "refs/stash" in self.refs:
-            self.stashes = self._asked("rev-list", "-g", "refs/stash").decode().split()
-        logged = self._asked("rev-list", "--parents", "--reflog", "--not", "--all")
-        self.loose = loose.again(os.fsdecode(objects), self._asked)
-        told = [refs.decode("latin-1"), logged.decode(), self.loose.places]
+    def _read_lost(self) -> None:
+        """The commits that lead to all that nothing leads to."""
+        loose = self._old.loose
+        self.loose = loose.again(os.fsdecode(self._objects), self._asked)
+        told = [self._refs.decode("latin-1"), self._logged.decode(), self.loose.places]
         self.loose.mark = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         if self.loose.mark == loose.mark:
             self.loose.lost = loose.lost
@@ -169,7 +197,7 @@ class Repository:
             asked = "".join(f"{oid}\n" for oid in self.loose.commits).encode()
             found = self._asked("rev-list", "--parents", "--stdin", "--not", "--all", "--reflog", data=asked)
             self.loose.lost = sorted(_tips(found))
-        self.tips |= _tips(logged) | set(self.loose.lost) | set(self.stashes)
+        self.tips |= set(self.loose.lost)
 
     def _read_modules(self) -> None:
         """What submodules have that nobody checks out any more is only in here, so its commits are tips of ours."""

@@ -53,12 +53,11 @@ class Taker:
 
     def take(self, full: bytes, rel: bytes, seen: os.stat_result, old: Known | None) -> File | None:
         """One file or link; `old` is what it was and is still. None, with a note, for what cannot come along."""
-        facts = facts_of(seen)
         try:
             if old and old[0] in _kinds(seen) and (self._known or self.reader.comes_home(old[1])):
-                kind, oid = old
+                (kind, oid), facts = old, facts_of(seen)
             elif stat.S_ISLNK(seen.st_mode) and not names_gitmodules(rel):
-                kind, oid = b"l", self.reader.link(full)
+                kind, oid, facts = b"l", self.reader.link(full), facts_of(seen)
             elif names_gitmodules(rel) and (not stat.S_ISREG(seen.st_mode) or bad_gitmodules(full)):
                 self.note(rel, "path.git", seen.st_size)
                 return None

@@ -12,12 +12,15 @@ _INVISIBLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 GIT = ["git"]
 for _setting in ("core.fsmonitor=false", "core.hooksPath=/dev/null", "core.excludesFile=/dev/null", "gc.auto=0",
                  "core.attributesFile=/dev/null", "core.untrackedCache=false", "core.bigFileThreshold=64m",
-                 "protocol.allow=never", "pack.threads=1", "pack.windowMemory=64m", "pack.compression=1"):
+                 "protocol.allow=never", "pack.threads=1", "pack.windowMemory=64m", "pack.compression=1",
+                 "pack.window=2"):
     GIT += ["-c", _setting]
 ENV = {"PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"), "HOME": "/nonexistent", "LC_ALL": "C",
        "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_OPTIONAL_LOCKS": "0",
        "GIT_NO_LAZY_FETCH": "1", "GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": "/dev/null",
-       "GIT_TERMINAL_PROMPT": "0"}
+       "GIT_TERMINAL_PROMPT": "0",
+       # A third of packing many small objects was giving memory back and asking for it again.
+       "MALLOC_TRIM_THRESHOLD_": "33554432", "MALLOC_MMAP_THRESHOLD_": "33554432"}
 
 
 class Broken(Exception):
@@ -53,7 +56,7 @@ _BAD_MODULES = re.compile(rb"""(?im)^\s*\[submodule\s+"(?:[^"]*[/\\])?\.\.(?:[/\
 
 
 def names_gitmodules(path: bytes) -> bool:
-    return os.path.basename(path).lower() == b".gitmodules"
+    return path[-11:].lower() == b".gitmodules" and path[-12:-11] in b"/"
 
 
 def bad_gitmodules(path: bytes) -> bool:

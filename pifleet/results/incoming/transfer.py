@@ -22,7 +22,7 @@ from pifleet.stream import Stream, StreamTimeout
 _PACKAGE = "pifleet.results.capture"
 _MODULES = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
             "memory", "gitdir", "staging", "repository", "history", "files", "taking", "snapshot", "artifacts",
-            "unit", "agent")
+            "unit", "workspace", "agent")
 
 
 def capture(settings: Mapping[str, Any]) -> Program:

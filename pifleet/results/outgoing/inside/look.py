@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 from typing import IO, Any
 
-from pifleet.results.capture.agent import Capture
 from pifleet.results.capture.framing import Answer
 from pifleet.results.capture.memory import Memory, UnitMemory
 from pifleet.results.capture.packs import Sender
 from pifleet.results.capture.place import Place
 from pifleet.results.capture.repository import Note, Repository
+from pifleet.results.capture.tool import Broken, Fatal
 from pifleet.results.capture.unit import Unit
+from pifleet.results.capture.workspace import Workspace
 from pifleet.results.outgoing.inside.history import reaches
 
 
@@ -45,48 +46,50 @@ class _Silent(Sender):
         pass
 
 
-class Look(Capture):
+class Look:
     """Reads one place at a time; `settings` and `scratch` are those of a capture."""
 
     def __init__(self, settings: dict[str, Any], answer: Answer, replies: IO[bytes], scratch: bytes) -> None:
-        super().__init__(settings, "", answer, replies, scratch)
+        self._workspace = Workspace(settings, scratch, Memory())
         self._sender = _Silent(answer, replies, known=False)
-        self._found: Seen | None = None
 
     @property
     def workspace(self) -> bytes:
-        return self._workspace
+        return self._workspace.root
 
     @property
     def repositories(self) -> list[bytes]:
         """The folders of those that the last look saw."""
-        return sorted(self._repositories)
+        return sorted(self._workspace.repositories)
 
     def repository(self, path: bytes) -> Seen | None:
         """The repository in this place of the workspace; None where there is none."""
-        root = os.path.normpath(os.path.join(self._workspace, path))
+        root = os.path.normpath(os.path.join(self.workspace, path))
         place = self._find_below(root)
-        if root not in self._repositories:
+        if root not in self._workspace.repositories:
             return None
-        self._repository(path, root, place)
-        return self._found
+        try:
+            repository = self._workspace.opened(root, UnitMemory())
+            self._workspace.complete(root, repository, place)
+            return self._seen(repository, place)
+        except Fatal:
+            raise
+        except Broken as error:
+            return self._seen(Repository.unreadable(error), place)
 
     def folder(self, root: bytes) -> Seen:
         """What lies in a folder beside its repositories."""
-        self._find_below(self._workspace)
-        self._capture("tree", b"", b"", Repository(), self._looked("", root))
-        assert self._found
-        return self._found
+        self._find_below(self.workspace)
+        return self._seen(Repository(), self._workspace.place("", root))
 
     def _find_below(self, root: bytes) -> Place:
-        self._repositories.clear()
-        place = self._looked("", root)
-        self._find(place)
+        self._workspace.repositories.clear()
+        place = self._workspace.place("", root)
+        self._workspace.find(place)
         return place
 
-    def _capture(self, kind: str, path: bytes, at: bytes, repository: Repository, place: Place) -> None:
-        unit = Unit(place, at, repository, set(self._repositories), self._settings, UnitMemory(), Memory(),
-                    self._sender, self._patterns)
+    def _seen(self, repository: Repository, place: Place) -> Seen:
+        unit = self._workspace.unit(place, b"", repository, UnitMemory(), self._sender)
         unit.capture()
-        nested = sorted(other for other in self._repositories if other != place.root)
-        self._found = Seen(place.root, repository, unit, nested)
+        nested = sorted(other for other in self._workspace.repositories if other != place.root)
+        return Seen(place.root, repository, unit, nested)
