@@ -52,6 +52,9 @@ class Destination:
     private: bool = False
     clone: bool = False
 
+    def __str__(self) -> str:
+        return f"http://{self.name}:{self.port}" if self.plain else f"{self.name}:{self.port}"
+
     def covers(self, other: Destination) -> bool:
         """Whether this one makes `other` superfluous."""
         same = (self.port, self.plain) == (other.port, other.plain) and (

@@ -68,9 +68,10 @@ class Driver(Protocol):
         """End everything inside, in order; nothing happens to one that is stopped. Raises SandboxFailed, HostFailed."""
 
     def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
-        """What only its host can say: `keys` of the host found in it, and `bases`, the commit of each repository.
+        """What only its host can say. Raises HostFailed.
 
-        Raises HostFailed.
+        `keys` of the host found in it; `bases`, the commit of each repository; `clients`, where the host's own look for
+        which its list has a word.
         """
 
     def close(self) -> None: ...

@@ -79,7 +79,8 @@ class DockerDriver:
         self._change(sandbox, "stop", "--time", str(SECONDS_TO_END))
 
     def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
-        request = {"keys": gateway.keys(), "container": sandbox.container, "root": str(sandbox.root)}
+        request = {"keys": gateway.keys(), "container": sandbox.container, "root": str(sandbox.root),
+                   "clients": sandbox.egress_sets}
         said = observe.ask(self._host, "outside", request, self._connected())
         return said if isinstance(said, dict) else {}
 

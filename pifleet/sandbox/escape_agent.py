@@ -2,8 +2,9 @@
 It is sent over an exec and runs alone, on Python 3.9 and the standard library; what it reaches, it leaves as it was.
 
 One request, a line of JSON, arrives on standard input: `tcp` and `proxied` (lists of [name, host, port]), `names`,
-`proxy` (a port of 127.0.0.1), `own` (names that may lie beside the sandbox's sockets). The answer is a line of JSON:
-each attempt by name, with `refused` and `how`: the error's name, or else what was reached.
+`proxy` (a port of 127.0.0.1), `own` (names that may lie beside the sandbox's sockets), `kinds` of attempts besides
+(network, machine, privileges). The answer is a line of JSON: each attempt by name, with `refused` and `how`: the
+error's name, or else what was reached.
 """
 
 from __future__ import annotations
@@ -59,9 +60,11 @@ def attempts(request: Json) -> Iterator[tuple[str, Attempt]]:
         yield f"proxy to {name}", partial(proxied, request["proxy"], f"{host}:{port}")
     for name in request["names"]:
         yield f"look up {name}", partial(socket.gethostbyname, name)
-    yield from network()
-    yield from machine(set(request["own"]))
-    yield from privileges()
+    kinds: dict[str, Callable[[], Iterator[tuple[str, Attempt]]]] = {
+        "network": network, "machine": partial(machine, set(request["own"])), "privileges": privileges,
+    }
+    for kind in request["kinds"]:
+        yield from kinds[kind]()
 
 
 # The network

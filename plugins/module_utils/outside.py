@@ -1,5 +1,6 @@
 """Owns what of a sandbox can only be told from outside, by root of its host: whether one of the host's own keys got in,
-and which commits it began with. It must not enter the sandbox, follow a link of it, or tell a key to anybody."""
+which commits it began with, where the host's own clients look. It must not enter the sandbox, follow a link of it, or
+tell a key to anybody."""
 
 import json
 import os
@@ -8,7 +9,7 @@ import stat
 import sys
 import time
 
-from ansible_collections.pifleet.fleet.plugins.module_utils import paths
+from ansible_collections.pifleet.fleet.plugins.module_utils import clients, paths
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine
 
 CHUNK = 4 << 20
@@ -21,7 +22,7 @@ FOUND_LIMIT = 20
 
 
 def main(request, out=None):
-    """Answer `request` ({"keys", "container", "root", "nonce"}) on standard output: the nonce, then JSON."""
+    """Answer `request` ({"keys", "container", "root", "clients", "nonce"}) on standard output: the nonce, then JSON."""
     hunt = Hunt(keys_of(request["keys"]))
     pids = processes(request["container"])
     for pid in pids:
@@ -31,7 +32,8 @@ def main(request, out=None):
         for name in ("tmp", "dev/shm", "run"):
             hunt.folder("/" + name, "/proc/%d/root/%s" % (pid, name))
     answer = {"keys": {"known": len(hunt.words), "found": hunt.found[:FOUND_LIMIT], "processes": len(pids),
-                       "bytes": hunt.bytes, "whole": hunt.whole}, "bases": bases(request["root"])}
+                       "bytes": hunt.bytes, "whole": hunt.whole}, "bases": bases(request["root"]),
+              "clients": {name: clients.look(name) for name in request["clients"]}}
     (out or sys.stdout).write("\n%s\n%s\n" % (request["nonce"], json.dumps(answer)))
 
 

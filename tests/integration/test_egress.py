@@ -89,6 +89,22 @@ def test_another_sandbox_reaches_its_own_list(place: Place) -> None:
     assert [reached(said) for said in place.ask("bo", tunnel("bo.test:443"), tunnel("open.test:443"))] == [True, False]
 
 
+def allowed(place: Place, developer: str) -> dict[str, str]:
+    """What `verify` says of that developer's list."""
+    [sandbox] = place.pifleet("verify", developer, "-o", "json").json["sandboxes"]
+    return next(check for check in sandbox["checks"] if check["check"] == "allowed")
+
+
+def test_verify_says_of_each_listed_name_whether_it_works(place: Place) -> None:
+    bo, ana, empty = (allowed(place, developer) for developer in ("bo", "ana", EMPTY))
+
+    assert (bo["verdict"], empty["verdict"], empty["text"]) == ("pass", "pass", "nothing but the model")
+    assert "bo.test:443" in bo["saw"]
+    assert ana["verdict"] == "fail"
+    assert set(ana["saw"].removeprefix("refused all the same: ").split(", ")) == {
+        f"{name}.test:443" for name in ("inner", "meta", "self", "loop", "docker")}
+
+
 def test_the_log_tells_a_developer_what_to_ask_for(place: Place, answers: dict[str, str]) -> None:
     told = {(one["name"], one["port"], one["verdict"]): one["entry"]
             for one in place.pifleet("logs", "ana", "--egress", "-o", "json").json["egress"]}

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from pifleet import fleet as names
-from pifleet.verify import EGRESS_PORT, FORBIDDEN, SOCKETS
+from pifleet.patterns.docker.desired import EGRESS_PORT
+from pifleet.verify.found import EVERYTHING, SOCKETS
+from pifleet.verify.targets import FORBIDDEN
 from tests.gateway.place import place, usable
 from tests.integration import boxes
 from tests.integration.kept import KEY, Kept, costly, kept
@@ -146,7 +148,8 @@ class TestLimits:
 
 
 def tried(argv: list[str], **ways: Any) -> dict[str, dict[str, Any]]:
-    request = {"tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": EGRESS_PORT, "own": SOCKETS, "names": [], **ways}
+    request = {"tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": EGRESS_PORT, "own": SOCKETS, "names": [],
+               "kinds": EVERYTHING, **ways}
     done = subprocess.run(argv, input=json.dumps(request) + "\n", capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout)["attempts"])
 

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Host, Limits, Model, Repo, Sandbox
 from pifleet.patterns.openshell.desired import SANDBOX_UID
+from pifleet.report import Check
 from pifleet.sandbox.verify_agent import PROOF
-from pifleet.verify import _direct
-from pifleet.verify.judge import WORD, judge
-from pifleet.verify.promise import promise
+from pifleet.verify import proof
+from pifleet.verify.found import WORD, Found
+from pifleet.verify.openshell import _scripted
+from pifleet.verify.rows import Rows
+from pifleet.verify.targets import direct
 
 BOX = Sandbox("ana", "main", "docker", "paid", Limits(), repos=("web",))
 FLEET = Fleet(
@@ -20,6 +24,7 @@ FLEET = Fleet(
     repos={"web": Repo("web", "ssh://git@git.example.com/acme/web.git", "main")},
     models={"paid": Model("paid", "openai-responses", "https://llm.example.com/v1", proxy="http://proxy:3128")},
 )
+LISTED = (Destination("a.example", 443), Destination(".b.example", 80, plain=True))
 NONE = "0000000000000000"
 INSIDE: dict[str, Any] = {
     "uid": BOX.uid, "capabilities": dict.fromkeys(("CapEff", "CapPrm", "CapBnd", "CapAmb"), NONE),
@@ -34,8 +39,12 @@ TRIED: dict[str, Any] = {"tcp to metadata": {"refused": True, "how": "ENETUNREAC
 
 
 def verdicts(inside: object = None, outside: object = None, tried: object = None) -> dict[str, str]:
-    said = {**INSIDE, **(inside or {})}, {**OUTSIDE, **(outside or {})}, TRIED if tried is None else tried
-    return {check.name.strip(): check.verdict for check in judge(FLEET, BOX, promise(FLEET, BOX), *said)}
+    said = Found({**INSIDE, **(inside or {})}, {**OUTSIDE, **(outside or {})}, TRIED if tried is None else tried)
+    return {check.name.strip(): check.verdict for check in judged(said)}
+
+
+def judged(said: Found, box: Sandbox = BOX, fleet: Fleet = FLEET) -> list[Check]:
+    return proof(box.pattern).judge(fleet, box, said, Rows(box))
 
 
 def test_a_sandbox_that_holds_its_promises_passes_every_check():
@@ -79,7 +88,7 @@ def test_keys_are_a_matter_of_the_host_s_word(keys, verdict):
     {**TRIED, "tcp to metadata": said} for said in ({"refused": False, "how": "connected"}, {"refused": "yes"}, "lies")
 ])
 def test_a_way_out_is_named(tried):
-    checks = {check.name.strip(): check for check in judge(FLEET, BOX, promise(FLEET, BOX), INSIDE, OUTSIDE, tried)}
+    checks = {check.name.strip(): check for check in judged(Found(INSIDE, OUTSIDE, tried))}
 
     assert (checks["ways out"].verdict, checks["direct connections"].verdict, checks["other ways"].verdict) == (
         "fail", "fail", "pass")
@@ -92,7 +101,7 @@ def test_attempts_that_were_not_made_are_no_pass(tried):
 
 
 def test_one_that_says_nothing_passes_nothing():
-    checks = list(judge(FLEET, BOX, promise(FLEET, BOX), {}, {}, None))
+    checks = judged(Found(), replace(BOX, egress=LISTED))
 
     assert {check.verdict for check in checks} == {"fail", "note"}
     assert all(check.try_ for check in checks if check.verdict == "fail")
@@ -104,8 +113,32 @@ def test_a_hypervisor_s_socket_that_could_be_opened_is_said():
     assert verdicts(tried=tried)["not enforced: vsock"] == "note"
 
 
+@pytest.mark.parametrize(("reached", "verdict", "saw"), [
+    ({"a.example:443": "answers", "http://.b.example:80": "answers"}, "pass", "http://.b.example:80, a.example:443"),
+    ({"a.example:443": "answers", "http://.b.example:80": "silent"}, "warn", "nobody is there: http://.b.example:80"),
+    ({"a.example:443": "refused", "http://.b.example:80": "answers"}, "fail", "refused all the same: a.example:443"),
+    ({"a.example:443": ["answers"]}, "fail", "http://.b.example:80, a.example:443"),
+    ("lies", "fail", ""), (None, "fail", ""),
+])
+def test_what_the_list_allows_has_to_be_let_through(reached: object, verdict: str, saw: str) -> None:
+    found = Found(INSIDE, OUTSIDE, TRIED, reached)
+    checks = {check.name: check for check in judged(found, replace(BOX, egress=LISTED))}
+
+    assert checks["allowed"].verdict == verdict
+    assert saw in checks["allowed"].saw
+    assert "not enforced: egress" in checks
+
+
+def test_what_the_host_s_own_clients_are_configured_for_is_allowed_too() -> None:
+    clients = {"pip": {"urls": ["https://pypi.example/simple"], "files": ["https://files.example"], "why": ""}}
+    found = Found(INSIDE, {**OUTSIDE, "clients": clients}, TRIED, {"pypi.example:443": "answers"})
+
+    [check] = [check for check in judged(found, replace(BOX, egress_sets=("pip",))) if check.name == "allowed"]
+    assert (check.verdict, check.saw) == ("fail", "refused all the same: files.example:443")
+
+
 def test_what_the_host_reaches_for_it_is_tried_directly():
-    assert list(_direct(FLEET, BOX)) == [
+    assert list(direct(FLEET, BOX)) == [
         ("paid directly", "llm.example.com", 443), ("paid directly", "proxy", 3128),
         ("the origin of web", "git.example.com", 22)]
 
@@ -116,8 +149,7 @@ POLICED = {**INSIDE, "uid": SANDBOX_UID, "outside": False, "interfaces": ["eth0"
 
 
 def policed(inside: dict[str, Any], fleet: Fleet = PLAYS) -> dict[str, str]:
-    found = judge(fleet, SHELL, promise(fleet, SHELL), inside, {}, None)
-    return {check.name.strip(): check.verdict for check in found}
+    return {check.name.strip(): check.verdict for check in judged(Found(inside), SHELL, fleet)}
 
 
 def test_a_sandbox_under_a_policy_is_held_against_that_and_what_is_not_looked_at_is_said() -> None:
@@ -138,5 +170,5 @@ def test_a_sandbox_whose_policy_does_not_hold_fails_that_check_alone(name: str, 
 
 def test_a_sandbox_that_reaches_only_a_model_that_costs_is_given_no_prompt() -> None:
     costs = replace(PLAYS, models={"dry": Model("dry", "anthropic-messages", "https://model.example")})
-    assert promise(costs, SHELL).scripted == ""
+    assert not _scripted(costs, SHELL)
     assert policed({**POLICED, "answer": None}, costs)["pi at work"] == "note"

@@ -1,0 +1,48 @@
+"""Owns what is proved of sandboxes of an OpenShell gateway; a `pifleet.verify.Proof`.
+It must not know how anything is asked or told."""
+
+from __future__ import annotations
+
+from pifleet.fleet import Fleet, Sandbox
+from pifleet.operate import Say
+from pifleet.patterns.openshell.desired import SANDBOX_UID
+from pifleet.report import Check
+from pifleet.sandbox import Driver
+from pifleet.verify import closed, found, parts
+from pifleet.verify.found import Found
+from pifleet.verify.rows import Rows
+
+_INFERENCE = "https://inference.local"
+_ENVIRONMENTS_PROXY = ""
+# What the pattern leaves open, whoever looks.
+LEFT_OPEN = (
+    ("disk", "not limited: workspace and home can fill the file system of the host that they lie on"),
+    ("kernel", "shared with the host: a flaw in it is not held off by this pattern"),
+    ("model", "sees what the agent sends it; the gateway does not look into it"),
+    ("pids", "limited for each sandbox of a gateway alike, not as the inventory says"),
+    ("ways out", "not tried; the gateway's policy decides, and its supervisor runs inside"),
+    ("keys", "in the gateway's database; files and memory inside are not searched for them"),
+)
+
+
+def ask(fleet: Fleet, driver: Driver, box: Sandbox, say: Say) -> Found:
+    inside = found.inside(driver, box, say, {}, health="", scripted=_INFERENCE if _scripted(fleet, box) else "")
+    return Found(inside, reached=found.reached(driver, box, say, box.egress, _ENVIRONMENTS_PROXY))
+
+
+def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
+    refused = said.inside.get("outside") is False
+    return [
+        closed.user(rows, SANDBOX_UID, said.inside),
+        rows.check("policy", refused, "files outside are refused" if refused else "not enforced: outside is open"),
+        closed.names_of_keys(rows, said.inside),
+        *parts.egress(rows, box.egress, said.reached),
+        *parts.pi(rows, fleet, said.inside, prompted=_scripted(fleet, box)),
+        *parts.repos(rows, box, said.inside),
+        *(rows.left_open(name, text) for name, text in LEFT_OPEN),
+    ]
+
+
+def _scripted(fleet: Fleet, box: Sandbox) -> bool:
+    """Whether its own model plays a script: it reaches no other that costs nothing."""
+    return fleet.models[box.model].scripted
