@@ -20,12 +20,13 @@ import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 SECONDS = 3
-SOCKETS = Path("/run/pifleet")
+SOCKETS, SANDBOXES = Path("/run/pifleet"), Path("/var/lib/pifleet/sandboxes")
 PROBE = "pifleet-probe"
 # CLONE_NEW* (linux/sched.h), MNT_EXPIRE (linux/mount.h).
 NAMESPACES = {"user": 0x10000000, "mnt": 0x20000, "net": 0x40000000, "pid": 0x20000000}
@@ -157,6 +158,8 @@ def machine(own: set[str]) -> Iterator[tuple[str, Attempt]]:
     yield "block devices", block_devices
     yield "a new cgroup", partial(made, Path("/sys/fs/cgroup", PROBE), Path.mkdir)
     yield "processes of others", strangers
+    yield "the memory of others", memory_of_others
+    yield "a socket of another sandbox", socket_of_others
 
 
 def listed(folder: Path, own: set[str]) -> str:
@@ -180,8 +183,29 @@ def block_devices() -> str:
 
 
 def strangers() -> str:
-    uids = {path.stat().st_uid for path in Path("/proc").iterdir() if path.name.isdigit()}
-    return those(f"uid {uid}" for uid in uids - {os.getuid()})
+    return those(f"uid {uid}" for _, uid in others())
+
+
+def others() -> Iterator[tuple[Path, int]]:
+    """Processes of other users, with these."""
+    for path in Path("/proc").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended in the meantime
+            uid = path.stat().st_uid
+            if path.name.isdigit() and uid != os.getuid():
+                yield path, uid
+
+
+def memory_of_others() -> str:
+    for path, _ in others():
+        return touched(str(path / "mem"), os.O_RDONLY)
+    return those([])
+
+
+def socket_of_others() -> str:
+    """One of those that the host leads into its sandboxes, where these lie on it."""
+    for path in sorted(SANDBOXES.glob("*/net/*.sock")):
+        return connect(str(path), socket.AF_UNIX)
+    return those([])
 
 
 def those(names: Iterable[str]) -> str:

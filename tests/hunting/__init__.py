@@ -31,6 +31,10 @@ class Ground:
     except_for: Iterable[Path] = ()
 
 
+# What of a sandbox's files lies in no folder of its host.
+MEMORY_DISKS = ("tmp", "dev/shm", "run")
+
+
 def hunt(poison: Sequence[str], ground: Ground) -> set[Hit]:
     """Every poison with every place of `ground` in which it is."""
     there = [folder for folder in ground.folders if folder.exists()]
@@ -38,5 +42,12 @@ def hunt(poison: Sequence[str], ground: Ground) -> set[Hit]:
     for docker in ground.engines:
         hits |= in_engine(poison, docker) | in_images(poison, docker, ground.images)
         for container in containers(docker, OURS):
-            hits |= in_memory(poison, processes_of(container))
+            pids = processes_of(container)
+            hits |= in_memory(poison, pids) | in_files(poison, _memory_disks(pids))
     return hits
+
+
+def _memory_disks(pids: Sequence[int]) -> list[Path]:
+    """The memory disks of a container, as one of its processes has them."""
+    roots = [Path("/proc", str(pid), "root") for pid in pids[:1]]
+    return [root / name for root in roots for name in MEMORY_DISKS if (root / name).exists()]

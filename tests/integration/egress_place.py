@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,26 @@ LISTS: dict[str, list[Any]] = {
     "cy": [],
 }
 EMPTY = "cy"
+MODEL_DOOR, EGRESS_DOOR = ("127.0.0.1", 8100), ("127.0.0.1", 8101)
+# Asks the same again and again in the background and writes down what came back, until its log is taken away.
+WATCH = """
+import json, os, subprocess, sys, time
+client, asked, log = sys.argv[1:]
+open(log, "w").close()
+if os.fork():
+    sys.exit()
+os.setsid()
+for stream in range(3):
+    os.dup2(os.open(os.devnull, os.O_RDWR), stream)
+while True:
+    for one in json.loads(asked):
+        done = subprocess.run([sys.executable, "-c", client, json.dumps(one)], stdout=subprocess.PIPE)
+        with open(log, "rb+") as file:
+            file.seek(0, os.SEEK_END)
+            file.write(done.stdout)
+    time.sleep(0.2)
+"""
+WATCH_LOG = "/tmp/watch"
 
 
 @dataclass
@@ -51,16 +72,36 @@ class Place(Farm):
         (self.folder / "addresses.yml").write_text(self.lab.inventory())
         return [str(self.folder / "inventory.yml"), str(self.folder / "addresses.yml")]
 
-    def ask(self, developer: str, *requests: str) -> list[str]:
-        """What comes back from the sandbox's proxy."""
-        asked = json.dumps([["127.0.0.1", 8101], requests])
+    def ask(self, developer: str, *requests: str, door: tuple[str, int] = EGRESS_DOOR) -> list[str]:
+        """What comes back from the sandbox's proxy, or from its model gateway."""
+        asked = json.dumps([door, requests])
         return list(json.loads(self.pifleet("exec", developer, "--", "python3", "-c", CLIENT, asked).out))
+
+    def models_answer(self, developer: str) -> bool:
+        """Whether the sandbox's scripted model says what it is told to."""
+        body = '{"messages": [{"role": "user", "content": "SAY it works"}]}'
+        request = (f"POST /.pifleet/scripted/v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+                   f"Connection: close\r\n\r\n{body}")
+        return "it works" in self.ask(developer, request, door=MODEL_DOOR)[0]
+
+    @contextmanager
+    def watched(self, developer: str, asked: Sequence[tuple[tuple[str, int], Sequence[str]]]) -> Iterator[list[str]]:
+        """Ask all of this from inside for as long as the block takes; afterwards the list holds every answer."""
+        answers: list[str] = []
+        self.pifleet("exec", developer, "--", "python3", "-c", WATCH, CLIENT, json.dumps(asked), WATCH_LOG)
+        yield answers
+        log = self.inside(developer, f"cat {WATCH_LOG} && rm {WATCH_LOG}").out
+        answers += [answer for line in log.splitlines() for answer in json.loads(line)]
 
     def inside(self, developer: str, script: str, *words: str, stdin: str = "") -> Done:
         return self.pifleet("exec", developer, "--", "sh", "-c", script, "sh", *words, stdin=stdin)
 
     def ids(self) -> list[str]:
         return sorted(self.docker("farm-1", "ps", "-aq", "--no-trunc").split())
+
+    def running(self) -> list[str]:
+        """Every container with the moment in which it was started."""
+        return self.docker("farm-1", "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", *self.ids()).splitlines()
 
 
 def tunnel(where: str, *headers: str) -> str:

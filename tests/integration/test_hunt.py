@@ -107,6 +107,7 @@ PLANTS: dict[str, tuple[Plant, str]] = {
     "the memory of a sandbox's process": (lambda box, _, word: _inside(box, data=word), "memory of python3"),
     "a sandbox's workspace": (lambda box, _, word: _file(box, "/workspace/a/b", word), "workspace/a/b"),
     "a sandbox's home": (lambda box, _, word: _file(box, "/home/pi/.cache/x", word), "home/.cache/x"),
+    "a sandbox's memory disk": (lambda box, _, word: _file(box, "/tmp/a/b", word), "root/tmp/a/b"),
     "what docker inspect tells": (lambda *_args: _container("-e", f"A={_args[2]}"), "inspect of container"),
     "a container's label": (lambda *_args: _container("--label", f"a={_args[2]}"), "inspect of container"),
     "a container's log": (lambda *_args: _container(command=("echo", _args[2])), "log of container"),

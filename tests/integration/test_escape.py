@@ -1,0 +1,101 @@
+"""Whatever a process in a sandbox tries to get out of it is refused, and succeeds in the same run where nothing
+confines: each attempt is a test, each has its control in a container of the same image on the same host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pifleet
+from pifleet.sandbox import escape_agent
+from pifleet.verify.found import EVERYTHING, SOCKETS
+from pifleet.verify.targets import FORBIDDEN
+from tests.integration.egress_place import EGRESS_DOOR, Place, place
+from tests.integration.outside import METADATA
+
+__all__ = ["place"]
+
+AGENT = Path(pifleet.__file__).parent / "sandbox" / "escape_agent.py"
+REQUEST: dict[str, Any] = {
+    "tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": EGRESS_DOOR[1], "own": SOCKETS, "names": ["open.test"],
+    "kinds": EVERYTHING,
+}
+ATTEMPTS = [name for name, _ in escape_agent.attempts(REQUEST)]
+# What the control cannot have either, and why; all the rest has to be there.
+NOT_HERE = {
+    "the hypervisor's socket": "nobody listens below this machine",
+    "socket /run/podman/podman.sock": "the hosts have no podman",
+    "folder /sys/firmware/efi": "this machine has no firmware that tells",
+}
+NAMESERVER, NAMESERVER6, METADATA6, ROUTER = "198.41.0.4", "2001:503:ba3e::2:30", "fd00:ec2::254", "192.168.0.1"
+ENGINES_DNS = "127.0.0.11"
+LISTENERS = """
+import socket, sys, threading
+def tcp(address, port):
+    door = socket.create_server((address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+    while True:
+        door.accept()[0].close()
+def udp(address):
+    door = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    door.bind((address, 53))
+    while True:
+        door.sendto(*door.recvfrom(512))
+for word in sys.argv[1:]:
+    kind, address, *port = word.split("/")
+    threading.Thread(target={"tcp": tcp, "udp": udp}[kind], args=(address, *map(int, port))).start()
+"""
+HERE = [
+    f"tcp/{METADATA6}/80", f"tcp/{NAMESERVER}/53", f"tcp/{NAMESERVER6}/53", *(f"udp/{name}" for name in (
+        NAMESERVER, NAMESERVER6, ENGINES_DNS)), *(f"tcp/127.0.0.1/{port}" for port in (2375, 2376, 3128)),
+]
+# Nothing is taken from it that root of the host has.
+UNCONFINED = (
+    "--privileged", "--network=host", "--pid=host", "--ipc=host", "--uts=host", "--cgroupns=host", "--user=0:0",
+    *(f"--volume={path}:{path}" for path in ("/run", "/var/lib", "/var/log", "/etc/pifleet", "/dev")))
+
+
+def listen(place: Place) -> None:
+    """Have somebody at every address that is tried; the metadata's own is the services' machine."""
+    host = place.outside.host
+    for address in (f"{NAMESERVER}/32", f"{ROUTER}/32", f"{NAMESERVER6}/128", f"{METADATA6}/128"):
+        host.inside("ip", "address", "replace", address, "dev", "lo")
+    place.outside.start(host, "lab-escape", LISTENERS, *HERE)
+
+
+Said = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def tried(place: Place) -> tuple[Said, Said]:
+    """How each attempt ended in a sandbox, and in a container that is not confined."""
+    listen(place)
+    assert METADATA in {host for _, host, _ in FORBIDDEN}
+    request = json.dumps(REQUEST) + "\n"
+    confined = place.pifleet("exec", "ana", "--", "python3", "-I", "-c", AGENT.read_text(), stdin=request)
+    image = place.docker("farm-1", "inspect", "--format", "{{.Image}}", place.ids()[0]).strip()
+    control = place.outside.host.inside(
+        "docker", "run", "--rm", "--interactive", *UNCONFINED, "--entrypoint=python3", image, "-I", "-c",
+        AGENT.read_text(), input=request)
+    return json.loads(confined.out)["attempts"], json.loads(control)["attempts"]
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_no_way_out(tried: tuple[Said, Said], attempt: str) -> None:
+    confined, control = tried
+    # The control has no proxy of a sandbox; what this one leads to is there when it is reached directly.
+    there = control[attempt.replace("proxy to", "tcp to")]
+
+    assert confined[attempt]["refused"], confined[attempt]["how"]
+    if attempt in NOT_HERE:
+        assert there["refused"], "is here after all"
+        print(f"{attempt}: without a control, since {NOT_HERE[attempt]}")
+    else:
+        assert not there["refused"], f"the control does not succeed either: {there['how']}"
+
+
+def test_more_than_fifty_are_tried_with_a_control() -> None:
+    assert len(set(ATTEMPTS)) == len(ATTEMPTS)
+    assert len(set(ATTEMPTS) - set(NOT_HERE)) > 80
