@@ -22,7 +22,7 @@ STAGE = "look"
 PROBE = 1
 MODULES = (
     "clients", "containers", "engine", "engine_look", "filters", "gatewaylog", "heads", "keep", "looking", "openshell",
-    "outside", "paths", "probe", "processes", "services", "systemd",
+    "openshell_seen", "openshell_trust", "outside", "paths", "probe", "processes", "services", "systemd",
 )
 PACKAGE = "ansible_collections.pifleet.fleet.plugins.module_utils"
 AT_ONCE = 64

@@ -48,7 +48,8 @@ def apply(
     left_out = {**busy, **saved.refused}
     pulls = tuple(saved.pulls.values())
     steps = [step for step in found.plan.steps if step.sandbox not in left_out]
-    waiting = {title: one for title, one in returning.pending(found).items() if title not in ending}
+    gone = returning.lost(found, steps)
+    waiting = {title: one for title, one in returning.pending(found).items() if title not in ending} | gone
     if not steps and not waiting:
         return Applied(_outcomes(found, found, {}, left_out), pulls)
     needed = {f"repo:{name}:{kind}" for name in _repos_to_clone(found, steps) for kind in ("token", "ssh_key")}
@@ -57,7 +58,8 @@ def apply(
     hosts = {host: found.fleet.hosts[host] for host in specs}
     replaced = {host: [box for box in found.fleet.sandboxes if at.get(box.title) == host and box.title not in left_out]
                 for host in specs}
-    returning.note(found, (one for title, one in saved.pulls.items() if title not in left_out))
+    leaving = (one for title, one in saved.pulls.items() if title not in left_out)
+    returning.note(found, (*leaving, *gone.values()))
     with locked(hosts, replaced, "provision") as taken:
         free = {host: spec for host, spec in specs.items() if host not in taken}
         runs = {host: HostRun(trouble=trouble) for host, trouble in taken.items()}

@@ -1,4 +1,4 @@
-"""Owns remembering, beside the results, which work still has to go back into a sandbox that was made anew.
+"""Owns knowing which work still has to go back into a sandbox that is made anew, and remembering it beside the results.
 It must not bring anything back itself. A run that is cut off leaves its notes, and the next one goes on from them."""
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.look import Look, seen_box
-from pifleet.results import Pull
+from pifleet.plan import Step
+from pifleet.results import Pull, list_generations
 from pifleet.sandbox import driver_for
 
 
@@ -17,6 +18,21 @@ def keeps_work(fleet: Fleet, title: str) -> bool:
     """Whether a sandbox that is replaced where it is holds its work by itself."""
     box = fleet.sandbox(title)
     return not box or driver_for(box.pattern).keeps_work
+
+
+def lost(found: Look, steps: Iterable[Step]) -> dict[str, Pull]:
+    """What home has of sandboxes that have to be made again although nobody removed them, by title.
+
+    A sandbox that pifleet removes goes with its folder on the host; one that somebody else ended leaves that behind.
+    """
+    gone = {}
+    for step in steps:
+        box = found.fleet.sandbox(step.sandbox) if step.kind == "sandbox" and step.action == "create" else None
+        if not box or keeps_work(found.fleet, box.title) or not found.seen[step.host].data["paths"].get(str(box.root)):
+            continue
+        if kept := list_generations(Path(found.fleet.results), box.id):
+            gone[box.title] = Pull(box.title, kept[-1].number, "unchanged", 0.0, 0)
+    return gone
 
 
 def note(found: Look, pulls: Iterable[Pull]) -> None:

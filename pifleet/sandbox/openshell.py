@@ -78,8 +78,8 @@ class OpenShellDriver:
 
     def open_again(self, sandbox: Sandbox) -> None:
         found = self._listed(sandbox)
-        if found and found.get("phase") == "Error":
-            self._copies[sandbox.title] = Copy.of(self._connected(), sandbox, str(found["id"]))
+        if not found or found.get("phase") == "Error":  # a gateway that lost its records forgets what still is there
+            self._copies[sandbox.title] = Copy.of(self._connected(), sandbox, str(found["id"]) if found else "")
         else:
             self.start(sandbox)
 

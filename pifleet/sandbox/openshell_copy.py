@@ -13,7 +13,7 @@ from pifleet.fleet import Sandbox
 from pifleet.patterns.openshell.desired import SANDBOX_UID
 
 SECONDS = 600
-LABEL = "openshell.ai/sandbox-id"
+LABEL = "openshell.ai/sandbox-"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -26,20 +26,27 @@ class Copy:
 
     @classmethod
     def of(cls, link: Link, sandbox: Sandbox, sandbox_id: str) -> Self:
-        """Make it. Raises SandboxFailed where there is nothing to copy, HostFailed."""
+        """Make it; by the sandbox's name where its gateway knows no id.
+
+        Raises SandboxFailed where there is nothing to copy, HostFailed.
+        """
+        labels = {"id": sandbox_id} if sandbox_id else {"workspace": sandbox.workspace, "name": sandbox.id}
         copy = cls(f"pifleet-rescue-{sandbox.id}", f"pifleet/rescue:{sandbox.id}")
         copy.remove(link)  # one that an earlier run left behind
-        listed = link.run(["docker", "ps", "--all", "--quiet", "--filter", f"label={LABEL}={sandbox_id}"])
+        wanted = [word for name, value in labels.items() for word in ("--filter", f"label={LABEL}{name}={value}")]
+        listed = link.run(["docker", "ps", "--all", "--quiet", *wanted])
         there = listed.stdout.decode().split()
         if len(there) != 1:
             raise SandboxFailed(f"{sandbox.title} is in phase Error and has no container that could be copied",
-                                saw=f"{len(there)} containers of sandbox {sandbox_id}")
+                                saw=f"{len(there)} containers of {labels}")
         owner = f"{SANDBOX_UID}:{SANDBOX_UID}"
         steps = (
             ["commit", "--pause=false", "--change", 'ENTRYPOINT ["sleep", "infinity"]', "--change", "CMD []", "--",
              there[0], copy.image],
-            ["run", "--detach", "--name", copy.container, "--network", "none", "--cap-drop", "ALL", "--security-opt",
-             "no-new-privileges", "--user", owner, "--pids-limit", "512", "--memory", "2g", "--", copy.image],
+            # The copy has the labels of what it is a copy of, and would be taken for a sandbox of the gateway.
+            ["run", "--detach", "--name", copy.container, "--label", f"{LABEL}namespace=rescue", "--network", "none",
+             "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", owner, "--pids-limit", "512",
+             "--memory", "2g", "--", copy.image],
         )
         for step in steps:
             done = link.run(["docker", *step], timeout=SECONDS)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.pifleet.fleet.plugins.plugin_utils import secret_values
+from ansible_collections.pifleet.fleet.plugins.plugin_utils.looking import would_do
 
 MODULE = "pifleet.fleet.openshell_workspace"
 
@@ -17,13 +18,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        secret = arguments["workspace"]["provider"]["secret"]
+        secret = arguments["workspace"].get("provider", {}).get("secret")
         if secret and not self._task.check_mode:
-            wanted, self._task.check_mode = self._task.check_mode, True
-            try:
-                seen = self._execute_module(MODULE, arguments, task_vars=task_vars)
-            finally:
-                self._task.check_mode = wanted
+            seen = would_do(self, MODULE, arguments, task_vars)
             if seen.get("failed") or not seen.get("changed"):
                 return {**result, **seen}
             secret_values.require_pipelining(self)

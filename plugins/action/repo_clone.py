@@ -7,6 +7,7 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.pifleet.fleet.plugins.plugin_utils import secret_values
+from ansible_collections.pifleet.fleet.plugins.plugin_utils.looking import would_do
 
 MODULE = "pifleet.fleet.repo_clone"
 
@@ -18,18 +19,12 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         secret = arguments.pop("secret", "")
-        if secret and not self._would_clone(arguments, task_vars):
-            return {**result, "changed": False}
+        if secret:
+            seen = would_do(self, MODULE, arguments, task_vars)
+            if not (seen.get("changed") or seen.get("failed")):
+                return {**result, "changed": False}
         if secret and not self._task.check_mode:
             secret_values.require_pipelining(self)
             kind = secret.rpartition(":")[2]  # "repo:NAME:token" or "repo:NAME:ssh_key"
             arguments[kind] = secret_values.fetch(secret, task_vars)
         return {**result, **self._execute_module(MODULE, arguments, task_vars=task_vars)}
-
-    def _would_clone(self, arguments: dict[str, Any], task_vars: Any) -> bool:
-        wanted, self._task.check_mode = self._task.check_mode, True
-        try:
-            seen = self._execute_module(MODULE, arguments, task_vars=task_vars)
-        finally:
-            self._task.check_mode = wanted
-        return bool(seen.get("changed") or seen.get("failed"))

@@ -5,7 +5,7 @@ import json
 import os
 import re
 
-from ansible_collections.pifleet.fleet.plugins.module_utils import containers, openshell
+from ansible_collections.pifleet.fleet.plugins.module_utils import containers, openshell_seen
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 ENGINE_SECONDS = 10
@@ -33,7 +33,7 @@ def look(spec, looking):
     seen = looking.each("containers", sorted({*listed, *names}), see)
     shells = {}
     if spec.get("openshell"):
-        shells = looking.one("openshell", lambda: openshell.observe(spec, engine, agents), {})
+        shells = looking.one("openshell", lambda: openshell_seen.observe(spec, engine, agents), {})
     return {"engine": state, "images": images, "containers": seen, "openshell": shells}
 
 

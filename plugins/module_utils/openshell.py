@@ -1,26 +1,18 @@
 """Owns how a host's OpenShell gateway (0.0.x, Docker driver) is asked: its own command, run as the gateway's client.
-It must not judge what it sees: a gateway's word on a sandbox, joined with the engine's word on its container."""
+It must not judge what the gateway says, nor know what should be there."""
 
 import hashlib
-import io
 import json
 import os
 import pwd
 import re
 import subprocess
-import tarfile
-
-from ansible_collections.pifleet.fleet.plugins.module_utils import paths
-from ansible_collections.pifleet.fleet.plugins.module_utils.engine import EngineError
 
 SECONDS = 30
-LABEL = "openshell.ai/sandbox-"
 COMMANDS = {"command": "openshell", "gateway": "openshell-gateway", "supervisor": "openshell-sandbox"}
-CERTIFICATES = ("ca.crt", "tls.crt", "tls.key")
-ETC = "/opt/pifleet/etc"
+SUMS = "SHA256SUMS"
 FIELD = re.compile(r"^\s+(\w[\w ]*):\s+(.*)$", re.MULTILINE)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-TEXT_LIMIT = 1 << 20
 
 
 class ShellError(Exception):
@@ -113,6 +105,22 @@ class Client:
         fields = dict(FIELD.findall(own))
         return {"provider": fields["Provider"], "model": fields["Model"]} if "Provider" in fields else None
 
+    def settings(self, *words, workspace=""):
+        """What somebody has set: of one sandbox (`words` its name), or with `--global` of all; key -> value."""
+        found = json.loads(self.call("settings", "get", *words, "--json", workspace=workspace))["settings"]
+        scope = "global" if "--global" in words else "sandbox"
+        return {key: value["value"] if isinstance(value, dict) else value for key, value in found.items()
+                if not isinstance(value, dict) or value.get("scope", scope) == scope}
+
+    def policy_of_all(self):
+        """Whether a policy was set that takes the place of each sandbox's own."""
+        try:
+            return bool(self.json("policy", "get", "--global"))
+        except ShellError as error:
+            if "no policy revision" in str(error):
+                return False
+            raise
+
     def ssh(self, workspace, name, *words):
         """The argument list that runs `words` in a sandbox over ssh, as `sandbox ssh-config` says."""
         stanza = self.call("sandbox", "ssh-config", name, workspace=workspace)
@@ -142,172 +150,37 @@ def version_of(program, seconds=SECONDS):
 
 
 def programs(folder, seconds=SECONDS):
-    """What the three programs in a folder say they are; the supervisor is only ever started inside a sandbox."""
+    """What the three programs in a folder say they are; the supervisor is only ever started inside a sandbox.
+
+    `intact` is whether each is, byte for byte, what came out of the packages.
+    """
     return {
         "command": version_of(os.path.join(folder, COMMANDS["command"]), seconds),
         "gateway": version_of(os.path.join(folder, COMMANDS["gateway"]), seconds),
         "supervisor": os.access(os.path.join(folder, COMMANDS["supervisor"]), os.X_OK),
+        "intact": sums(folder) == kept_sums(folder),
     }
 
 
-def observe(spec, engine, agents):
-    """What is really there of a spec's openshell part. Raises EngineError."""
-    wanted = spec["openshell"]
-    gateway, client = wanted["gateway"], Client(wanted["gateway"])
-    answer = {
-        "programs": programs(gateway["bin"]),
-        "gateway": {"certificates": certificates(gateway), "registered": registered(gateway), "answers": False,
-                    "version": ""},
-        "image": image(engine, gateway["image"]), "workspaces": {}, "sandboxes": {},
-    }
-    if not os.path.exists(client.program):
-        return {**answer, "programs": {}}
-    status = client.status() if answer["gateway"]["registered"] else {"answers": False, "error": "not registered"}
-    answer["gateway"].update(status)
-    if not status["answers"]:
-        return answer
-    answer["workspaces"] = workspaces(client, [entry["name"] for entry in wanted["workspaces"]])
-    boxes = {"%s/%s" % (box["workspace"], box["name"]): box for box in wanted["sandboxes"]}
-    made = containers(engine, gateway["namespace"])
-    for found in client.sandboxes():
-        key = "%s/%s" % (found["workspace"], found["name"])
-        answer["sandboxes"][key] = sandbox(client, engine, found, boxes.get(key), made.get(key), agents)
-    return answer
-
-
-def certificates(gateway):
-    """Whether the gateway has a whole bundle of certificates."""
-    folder = os.path.join(gateway["state"], "state/openshell/tls")
-    names = ("ca.crt", "ca.key", "server/tls.crt", "server/tls.key", "client/tls.crt", "client/tls.key")
-    return all((paths.look(os.path.join(folder, name)) or {}).get("type") == "file" for name in names)
-
-
-def registration(gateway):
-    """The files by which the client knows its gateway, apart from certificates: path -> content."""
-    folder = os.path.join(gateway["client"], "config/openshell/gateways", gateway["name"])
-    metadata = {"name": gateway["name"], "gateway_endpoint": gateway["endpoint"], "is_remote": False, "gateway_port": 0,
-                "auth_mode": "mtls"}
-    return folder, json.dumps(metadata, indent=2, sort_keys=True) + "\n"
-
-
-def registered(gateway):
-    """Whether the client knows this gateway, by certificates that are the gateway's own of today."""
-    folder, metadata = registration(gateway)
-    if (paths.read_file(os.path.join(folder, "metadata.json")) or b"").decode("utf-8", "replace") != metadata:
-        return False
-    for name, source in sources(gateway).items():
-        content = paths.read_file(source)
-        if content is None or paths.read_file(os.path.join(folder, "mtls", name)) != content:
-            return False
-    return True
-
-
-def sources(gateway):
-    """Where the gateway keeps what its client needs: name -> path."""
-    folder = os.path.join(gateway["state"], "state/openshell/tls")
-    return {"ca.crt": folder + "/ca.crt", "tls.crt": folder + "/client/tls.crt", "tls.key": folder + "/client/tls.key"}
-
-
-def image(engine, wanted):
-    """The layered image as the engine has it, and whether the name that `--from pi` means is the same one."""
-    found = engine.find("/images/%s/json" % wanted["name"])
-    if not found:
-        return {}
-    seed = engine.find("/images/%s/json" % wanted["seed_name"]) or {}
-    config = found.get("Config") or {}
-    return {"id": found["Id"], "base": (config.get("Labels") or {}).get("io.pifleet.openshell", ""),
-            "user": config.get("User") or "", "seed_name": seed.get("Id") == found["Id"]}
-
-
-def workspaces(client, wanted):
-    """Phase, providers and route of the wanted workspaces that there are."""
-    there = {one["name"]: one for one in client.json("workspace", "list")}
-    found = {}
-    for name in wanted:
-        if name in there:
-            providers = client.json("provider", "list", workspace=name)
-            found[name] = {
-                "phase": there[name]["status"], "route": client.route(name),
-                "providers": {one["name"]: {"type": one["type"], "credential_keys": one["credential_keys"],
-                                            "config_keys": sorted(one.get("config_keys") or [])} for one in providers},
-            }
-    return found
-
-
-def containers(engine, namespace):
-    """The ids of the gateway's containers by "workspace/name"."""
-    mine = json.dumps({"label": ["%snamespace=%s" % (LABEL, namespace)]})
-    found = {}
-    for entry in engine.get("/containers/json", {"all": "1", "filters": mine}):
-        labels = entry.get("Labels") or {}
-        found["%s/%s" % (labels.get(LABEL + "workspace"), labels.get(LABEL + "name"))] = entry["Id"]
-    return found
-
-
-def sandbox(client, engine, found, box, container, agents):
-    """One sandbox: what the gateway says, its container, and of a wanted one also policy, settings and repositories."""
-    answer = {"phase": found["phase"], "labels": found.get("labels") or {}, "container": container, "agent": None}
-    inspect = engine.find("/containers/%s/json" % container) if container else None
-    if inspect:
-        host = inspect["HostConfig"]
-        answer.update(image=inspect["Image"], cpus=(host.get("NanoCpus") or 0) / 1e9, memory=host.get("Memory") or 0,
-                      state=inspect["State"]["Status"])
-        answer["agent"] = agents.get(container) if inspect["State"]["Pid"] else {"processes": 0}
-    if found["phase"] == "Error":
-        answer["reason"] = reason(engine, container) if inspect else "its container is gone"
-    if box and inspect:
-        shown = client.json("sandbox", "get", found["name"], workspace=found["workspace"])
-        answer["policy"] = shown.get("policy") or {}
-        answer["settings"] = settings(engine, container, box["settings"])
-        answer["repos"] = {name: present(engine, container, "/workspace/%s/.git" % name)
-                           for name in (repo["name"] for repo in box["repos"])}
-    return answer
-
-
-def reason(engine, container):
-    """The last thing that a sandbox's container said: the gateway itself only says that it exited."""
-    with engine.open("GET", "/containers/%s/logs" % container, {"stdout": "1", "stderr": "1", "tail": "5"}) as response:
-        text = response.read(65536)
-    return said(text).split("; ")[-1]
-
-
-def present(engine, container, path):
-    """Whether something has this path in a container; the engine resolves it within the container's own files."""
-    try:
-        with engine.open("HEAD", "/containers/%s/archive" % container, {"path": path}):
-            return True
-    except EngineError as error:
-        if error.status == 404:
-            return False
-        raise
-
-
-def fixed(policy):
-    """The part of a policy that is decided when a sandbox is made; the order of paths means nothing."""
-    found = {key: policy.get(key) for key in ("filesystem_policy", "landlock", "process")}
-    files = found["filesystem_policy"] or {}
-    found["filesystem_policy"] = {key: sorted(value) if isinstance(value, list) else value
-                                  for key, value in files.items()}
-    return found
-
-
-def digest(text):
-    """The sha256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def settings(engine, container, names):
-    """The sha256 of each settings file in a container, where it is a plain file of root's."""
-    found = {}
-    for name in names:
+def sums(folder):
+    """The sha256 of each program: a text as sha256sum(1) prints it."""
+    lines = []
+    for name in sorted(COMMANDS.values()):
+        total = hashlib.sha256()
         try:
-            with engine.open("GET", "/containers/%s/archive" % container, {"path": "%s/%s" % (ETC, name)}) as response:
-                data = response.read(TEXT_LIMIT)
-            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                member = archive.next()
-                plain = member and member.isreg() and member.uid == 0 and member.mode & 0o022 == 0
-                content = archive.extractfile(member).read() if plain else None
-        except (EngineError, tarfile.TarError):
-            content = None
-        found[name] = hashlib.sha256(content).hexdigest() if content is not None else ""
-    return found
+            with open(os.path.join(folder, name), "rb") as file:
+                for chunk in iter(lambda: file.read(1 << 20), b""):
+                    total.update(chunk)
+        except OSError:
+            total = None
+        lines.append("%s  %s\n" % (total.hexdigest() if total else "-" * 64, name))
+    return "".join(lines)
+
+
+def kept_sums(folder):
+    """What was written down when the packages were installed."""
+    try:
+        with open(os.path.join(folder, SUMS), encoding="ascii") as file:
+            return file.read(4096)
+    except (OSError, ValueError):
+        return ""

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import openshell
+from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, paths
 
 DOCUMENTATION = """
 module: openshell_programs
@@ -83,7 +83,8 @@ def main():
         supports_check_mode=True,
     )
     folder, version = module.params["folder"], module.params["version"]
-    before, after = openshell.programs(folder), {"command": version, "gateway": version, "supervisor": True}
+    before, after = openshell.programs(folder), {
+        "command": version, "gateway": version, "supervisor": True, "intact": True}
     diff = {"before": before, "after": after, "before_header": folder, "after_header": folder}
     if before == after:
         module.exit_json(changed=False, diff=diff)
@@ -100,11 +101,12 @@ def main():
                 os.unlink(link + ".new")
             os.symlink(found[0], link + ".new")
             os.replace(link + ".new", link)
-    except (OSError, subprocess.SubprocessError, Unfit) as error:
+        paths.write_file(os.path.join(folder, openshell.SUMS), openshell.sums(folder).encode(), 0o644)
+    except (OSError, paths.PathError, subprocess.SubprocessError, Unfit) as error:
         module.fail_json(msg="OpenShell was not installed: %s" % error)
     now = openshell.programs(folder, SECONDS_AT_FIRST)
-    wrong = ["%s is %s" % (openshell.COMMANDS[kind], now[kind] or "of a version that it does not say")
-             for kind in after if now[kind] != after[kind]]
+    wrong = ["%s is %s" % (name, now[kind] or "of a version that it does not say")
+             for kind, name in openshell.COMMANDS.items() if now[kind] != after[kind]]
     if wrong:
         module.fail_json(msg="%s; pifleet_openshell.version is %s" % ("; ".join(wrong), version))
     module.exit_json(changed=True, diff=diff)

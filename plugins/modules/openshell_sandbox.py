@@ -9,7 +9,7 @@ import tarfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, paths
+from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, openshell_seen, paths
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 DOCUMENTATION = """
@@ -28,7 +28,6 @@ options:
     default: running
 """
 
-FLEET = "pifleet.fleet"
 # Its name is not that of a shell, which agents end by name; it ends only when it is made to.
 MAIN = ("python3", "-I", "/usr/local/lib/pifleet/stay")
 SECONDS = 120
@@ -44,17 +43,18 @@ class Sandbox:
         self.name, self.workspace = wanted["name"], wanted["workspace"]
         self.done = []
         self.seen = self.look()
-        fleet = wanted["labels"][FLEET]
-        if self.seen and self.seen["labels"].get(FLEET) != fleet:
+        fleet = wanted["labels"][openshell_seen.FLEET]
+        if self.seen and self.seen["labels"].get(openshell_seen.FLEET) != fleet:
             raise Refused("sandbox %s of workspace %s exists and is not of fleet %s"
                           % (self.name, self.workspace, fleet))
 
     def look(self):
-        found = [one for one in self.client.json("sandbox", "list", workspace=self.workspace)
-                 if one["name"] == self.name]
-        made = openshell.containers(self.engine, self.client.gateway["namespace"])
-        return openshell.sandbox(self.client, self.engine, found[0], self.wanted if "policy" in self.wanted else None,
-                                 made.get("%s/%s" % (self.workspace, self.name)), {}) if found else None
+        wanted = self.wanted if "policy" in self.wanted else None
+        listed = {one["name"]: one for one in self.client.json("sandbox", "list", workspace=self.workspace)}
+        container = openshell_seen.containers(self.engine, self.client.gateway["namespace"]).get(
+            "%s/%s" % (self.workspace, self.name))
+        found = listed.get(self.name) or (openshell_seen.unlisted(self.wanted, True) if container else None)
+        return openshell_seen.sandbox(self.client, self.engine, found, wanted, container, {}) if found else None
 
     def act(self, word, call, *arguments):
         self.done.append(word)
@@ -71,7 +71,7 @@ class Sandbox:
         if self.seen["phase"] == "Error":
             different = ["phase Error: %s" % self.seen.get("reason")]
         if different:
-            if not self.wanted.get("replace"):
+            if not self.wanted.get("replace") and self.seen["container"]:
                 raise Refused("it has to be replaced (%s), and what is in it would be lost; use pifleet provision, "
                               "which brings that home first" % ", ".join(different))
             return self.act("replaced", self.replace)
@@ -79,9 +79,9 @@ class Sandbox:
 
     def fixed_differences(self, image):
         wanted = {"image": image, "cpus": self.wanted["cpus"], "memory": self.wanted["memory"],
-                  **openshell.fixed(self.wanted["policy"])}
+                  **openshell_seen.fixed(self.wanted["policy"])}
         have = {**{key: self.seen.get(key) for key in ("image", "cpus", "memory")},
-                **openshell.fixed(self.seen.get("policy") or {})}
+                **openshell_seen.fixed(self.seen.get("policy") or {})}
         return [key for key in wanted if wanted[key] != have[key]]
 
     def change(self):
@@ -92,9 +92,11 @@ class Sandbox:
         rules = "network_policies"
         if (self.seen.get("policy") or {}).get(rules, {}) != self.wanted["policy"].get(rules, {}):
             self.act("policy changed", self.set_policy)
-        hashes = {name: openshell.digest(text) for name, text in self.wanted["settings"].items()}
+        hashes = {name: openshell_seen.digest(text) for name, text in self.wanted["settings"].items()}
         if self.seen.get("settings") != hashes:
             self.act("settings changed", self.put_settings)
+        for key in self.seen.get("set") or {}:
+            self.act("%s unset" % key, self.unset, key)
 
     def create(self):
         limits = ["--cpu", "%g" % self.wanted["cpus"], "--memory", "%dMi" % (self.wanted["memory"] >> 20)]
@@ -112,7 +114,7 @@ class Sandbox:
         self.put_settings()
 
     def replace(self):
-        self.call("delete", self.name)
+        self.remove_all()
         end = time.monotonic() + SECONDS
         while self.look():
             if time.monotonic() > end:
@@ -125,6 +127,9 @@ class Sandbox:
             self.client.call("policy", "set", self.name, "--policy", policy, "--wait", workspace=self.workspace,
                              seconds=SECONDS)
 
+    def unset(self, key):
+        self.client.call("settings", "delete", self.name, "--key", key, workspace=self.workspace)
+
     def put_settings(self):
         """Give the sandbox pi's settings as files of root's, which what runs in it cannot write to."""
         packed = io.BytesIO()
@@ -135,7 +140,7 @@ class Sandbox:
                 archive.addfile(entry, io.BytesIO(text.encode()))
         packed.seek(0)
         container = self.look()["container"]
-        with self.engine.open("PUT", "/containers/%s/archive" % container, {"path": openshell.ETC}, packed):
+        with self.engine.open("PUT", "/containers/%s/archive" % container, {"path": openshell_seen.ETC}, packed):
             pass
 
     def policy_file(self):
@@ -162,7 +167,14 @@ class Sandbox:
 
     def remove(self):
         if self.seen:
-            self.act("removed", self.call, "delete", self.name)
+            self.act("removed", self.remove_all)
+
+    def remove_all(self):
+        """Also the container of a sandbox that its gateway has forgotten."""
+        if self.seen["known"]:
+            self.call("delete", self.name)
+        elif self.seen["container"]:
+            self.engine.delete("/containers/%s" % self.seen["container"], {"force": "1"})
 
 
 class PolicyFile:

@@ -1,16 +1,19 @@
 #!/usr/bin/python
-"""Owns a developer's workspace on an OpenShell gateway: made, with the provider that holds the key and the route to it.
-It must not touch a sandbox, and the key goes nowhere but into the environment of the one command that stores it."""
+"""Owns a developer's workspace on an OpenShell gateway: made, with the provider that holds the key and the route to it;
+or without a key, once nobody is wanted in it. It must not touch a sandbox, and the key goes nowhere but into the
+environment of the one command that stores it."""
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import openshell
+from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, openshell_seen
 
 DOCUMENTATION = """
 module: openshell_workspace
 short_description: A workspace with its provider and inference route
 options:
   gateway: {description: "As openshell.gateway in a host's spec.", type: dict, required: true}
-  workspace: {description: "As an entry of openshell.workspaces there.", type: dict, required: true}
+  workspace: {description: "As an entry of openshell.workspaces there; of one that was left the name is enough.",
+              type: dict, required: true}
+  left: {description: "Nobody is wanted in it any more.", type: bool, default: false}
   key: {description: "The provider's credential; where there is none the provider gets a word.", type: str, default: ""}
 """
 
@@ -22,7 +25,7 @@ class Workspace:
     def __init__(self, client, wanted, key, check):
         self.client, self.wanted, self.key, self.check = client, wanted, key, check
         self.name, self.done = wanted["name"], []
-        self.seen = openshell.workspaces(client, [self.name]).get(self.name) or {"providers": {}, "route": None}
+        self.seen = openshell_seen.workspaces(client, [self.name]).get(self.name) or {"providers": {}, "route": None}
 
     def run(self):
         if "phase" not in self.seen:
@@ -45,12 +48,20 @@ class Workspace:
             # The gateway would ask the model from the host, which may not know the name that sandboxes know.
             self.act("route set", "inference", "set", "--provider", provider["name"], "--model", self.wanted["model"],
                      "--no-verify")
-        for name in self.seen["providers"]:
-            if name.startswith(self.client.gateway["name"] + "-") and name != provider["name"]:
+        for name in self.ours():
+            if name != provider["name"]:
                 self.act("old provider removed", "provider", "delete", name)
 
+    def lock(self):
+        """Take the keys away; what is in the workspace's sandboxes stays."""
+        for name in self.ours():
+            self.leave(name)
+
+    def ours(self):
+        return [name for name in self.seen["providers"] if name.startswith(self.client.gateway["name"] + "-")]
+
     def leave(self, name):
-        """Remove a provider that somebody changed; a route to it would keep it."""
+        """Remove a provider; a route to it would keep it."""
         if (self.seen["route"] or {}).get("provider") == name:
             self.act("route removed", "inference", "delete")
             self.seen["route"] = None
@@ -66,7 +77,7 @@ def main():
     module = AnsibleModule(
         {
             "gateway": {"type": "dict", "required": True}, "workspace": {"type": "dict", "required": True},
-            "key": {"type": "str", "default": "", "no_log": True},
+            "key": {"type": "str", "default": "", "no_log": True}, "left": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -74,7 +85,7 @@ def main():
     try:
         client.require()
         workspace = Workspace(client, module.params["workspace"], module.params["key"], module.check_mode)
-        workspace.run()
+        (workspace.lock if module.params["left"] else workspace.run)()
     except openshell.ShellError as error:
         module.fail_json(msg="%s: %s" % (module.params["workspace"]["name"], error))
     module.exit_json(changed=bool(workspace.done), done=workspace.done)

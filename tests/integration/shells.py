@@ -50,6 +50,32 @@ class Shells(Farm):
             "sandbox", "list", "--workspace", f"pi-{developer}", "-o", "json"))
         return listed[0]
 
+    def phase(self, developer: str) -> str:
+        """The phase that the gateway tells of a sandbox, or "missing"."""
+        listed = json.loads(self.shell("sandbox", "list", "--workspace", f"pi-{developer}", "-o", "json") or "[]")
+        return str(listed[0]["phase"]) if listed else "missing"
+
+    def provider(self, developer: str) -> str:
+        """The name of a developer's provider."""
+        return self.shell("provider", "list", "--workspace", f"pi-{developer}", "--names").split()[0]
+
+    def shown_policy(self, developer: str) -> dict[str, Any]:
+        """A sandbox's policy as its gateway tells it."""
+        words = ("sandbox", "get", f"{developer}-main", "--workspace", f"pi-{developer}", "-o", "json")
+        policy: dict[str, Any] = json.loads(self.shell(*words))["policy"]
+        return policy
+
+    def set_policy(self, developer: str, changes: Mapping[str, Any], *words: str) -> None:
+        """Give a sandbox, or all with `--global`, its own policy with changes, by hand."""
+        scope = ("--workspace", f"pi-{developer}")
+        shown = self.shown_policy(developer)
+        path = "/var/lib/pifleet/openshell/client/empty/by-hand.json"
+        self.lab.host(HOST).inside("tee", path, input=json.dumps({**shown, **changes}))
+        name = () if "--global" in words else (f"{developer}-main", "--wait")
+        done = self.pifleet("openshell", HOST, "--", "policy", "set", *name, *scope, "--policy", path, *words)
+        self.as_root(f"rm {path}")
+        assert done.code == 0, done.err
+
     def container(self, developer: str) -> str:
         label = f"label=openshell.ai/sandbox-name={developer}-main"
         return self.docker(HOST, "ps", "-aq", "--filter", label).strip()

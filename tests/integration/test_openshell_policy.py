@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.farm import WORK
 from tests.integration.openshell import until
-from tests.integration.shells import HOST, Shells
+from tests.integration.shells import Shells
 from tests.lab.gitserver import HTTP_PORT
 from tests.lab.model import PORT as SITE_PORT
 
@@ -92,11 +92,8 @@ def test_the_log_tells_a_developer_what_was_refused(lists: Shells) -> None:
 def test_paths_that_were_added_by_hand_mean_a_new_sandbox_that_holds_all_work(shells: Shells) -> None:
     shells.inside("ana", WORK.format(repo="web"))
     before, container = shells.inside("ana", ALL_OF_IT), shells.container("ana")
-    shown = json.loads(shells.shell("sandbox", "get", "ana-main", "--workspace", "pi-ana", "-o", "json"))["policy"]
-    shown["filesystem_policy"]["read_only"].append("/opt")
-    shells.lab.host(HOST).inside("tee", "/var/lib/pifleet/openshell/client/empty/policy.json", input=json.dumps(shown))
-    shells.shell("policy", "set", "ana-main", "--workspace", "pi-ana", "--policy", "policy.json", "--wait")
-    shells.as_root("rm /var/lib/pifleet/openshell/client/empty/policy.json")
+    paths = shells.shown_policy("ana")["filesystem_policy"]
+    shells.set_policy("ana", {"filesystem_policy": {**paths, "read_only": [*paths["read_only"], "/opt"]}})
     steps = shells.plan().json["steps"]
     shells.repaired()
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.unit.hostside import load
+from tests.unit.hostside import together
 
-openshell = load("openshell")
+openshell, openshell_seen = together("openshell", "openshell_seen")
 
 ROUTE = """\x1b[1m\x1b[36mInference:\x1b[39m\x1b[0m
 
@@ -75,8 +75,18 @@ def test_a_command_that_is_not_there_is_an_error_and_no_answer() -> None:
         openshell.Client(gateway).call("status")
 
 
+@pytest.mark.parametrize(("text", "words", "wanted"), [
+    ('{"scope": "global", "settings": {}}', ("--global",), {}),
+    ('{"scope": "global", "settings": {"ocsf_json_enabled": true}}', ("--global",), {"ocsf_json_enabled": True}),
+    ('{"settings": {"a": {"scope": "unset", "value": "<unset>"}, "b": {"scope": "sandbox", "value": "auto"}, '
+     '"c": {"scope": "global", "value": "true"}}}', ("ana-main",), {"b": "auto"}),
+])
+def test_only_what_somebody_set_there_is_told(text: str, words: tuple[str, ...], wanted: dict[str, object]) -> None:
+    assert Answering(text).settings(*words) == wanted
+
+
 def test_the_order_of_paths_in_a_policy_means_nothing() -> None:
     one, other = ({"filesystem_policy": {"read_only": paths}} for paths in (["/a", "/b"], ["/b", "/a"]))
 
-    assert openshell.fixed(one) == openshell.fixed(other)
-    assert openshell.fixed(one) != openshell.fixed({"filesystem_policy": {"read_only": ["/a"]}})
+    assert openshell_seen.fixed(one) == openshell_seen.fixed(other)
+    assert openshell_seen.fixed(one) != openshell_seen.fixed({"filesystem_policy": {"read_only": ["/a"]}})

@@ -45,8 +45,10 @@ def as_it_should_be(wanted: Json) -> Json:
     provider = workspace["provider"]
     version = shell["gateway"]["version"]
     return {
-        "programs": {"command": version, "gateway": version, "supervisor": True},
-        "gateway": {"answers": True, "version": version, "certificates": True, "registered": True},
+        "programs": {"command": version, "gateway": version, "supervisor": True, "intact": True},
+        "gateway": {"answers": True, "version": version, "certificates": True, "registered": True,
+                    "settings": {}, "policy_of_all": False},
+        "left": [],
         "image": {"id": IMAGE, "base": shell["gateway"]["image"]["hash"], "user": "pi", "seed_name": True},
         "workspaces": {workspace["name"]: {
             "phase": "Active", "route": {"provider": provider["name"], "model": workspace["model"]},
@@ -56,6 +58,7 @@ def as_it_should_be(wanted: Json) -> Json:
         "sandboxes": {f"{box['workspace']}/{box['name']}": {
             "phase": "Ready", "labels": box["labels"], "image": IMAGE, "cpus": box["cpus"], "memory": box["memory"],
             "policy": box["policy"], "repos": {"web": True}, "agent": {"processes": 0},
+            "container": "c0ffee", "set": {},
             "settings": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in box["settings"].items()},
         }},
     }
@@ -110,6 +113,13 @@ WORKSPACE = ("workspaces", "pi-ana")
 DRIFT: list[tuple[str, Change, tuple[str, str], str]] = [
     ("another command", put("programs", "command", value="0.0.99"), ("change", "openshell"), "command differs"),
     ("another gateway", put("programs", "gateway", value="0.1.5"), ("change", "openshell"), "gateway differs"),
+    ("a program written over", put("programs", "intact", value=False), ("change", "openshell"), "intact differs"),
+    ("a setting for all sandboxes", put("gateway", "settings", value={"ocsf_json_enabled": "true"}),
+     ("change", "openshell gateway"), "settings differs"),
+    ("a policy for all sandboxes", put("gateway", "policy_of_all", value=True), ("change", "openshell gateway"),
+     "policy_of_all differs"),
+    ("a setting of one sandbox", in_box("set", {"proposal_approval_mode": "auto"}), ("change", "sandbox"),
+     "set by hand differs"),
     ("no supervisor", put("programs", "supervisor", value=False), ("change", "openshell"), "supervisor differs"),
     ("a gateway that is off", put("gateway", "answers", value=False), ("change", "openshell gateway"),
      "answers differs"),
@@ -158,6 +168,33 @@ def test_a_removed_sandbox_is_made_again_with_its_repositories() -> None:
     made = steps(put("sandboxes", value={}))
 
     assert [(step.action, step.item) for step in made] == [("create", "web"), ("create", "sandbox")]
+
+
+def test_a_sandbox_without_its_container_holds_nothing_that_could_be_rescued() -> None:
+    made = steps(lambda seen: box_of(seen).update(phase="Error", container=None))
+
+    assert [(step.action, step.why) for step in made if step.kind == "sandbox"] == [("create", "its container is gone")]
+
+
+def test_a_sandbox_that_nobody_can_be_asked_about_is_not_made_a_second_time() -> None:
+    made = steps(lambda seen: box_of(seen).update(phase="Unknown", policy=None))
+
+    assert [(step.action, step.why) for step in made] == [("change", "its gateway does not answer")]
+
+
+def test_under_a_policy_of_all_no_sandbox_is_judged_by_a_policy_that_is_not_its_own() -> None:
+    def change(seen: Json) -> None:
+        seen["gateway"]["policy_of_all"], box_of(seen)["policy"] = True, None
+
+    assert [step.item for step in steps(change)] == ["openshell gateway"]
+
+
+def test_a_workspace_that_nobody_is_in_loses_its_key() -> None:
+    made = steps(put("left", value=["pi-bo"]))
+    kept = cut(spec(), {"openshell": {**as_it_should_be(spec()), "left": ["pi-bo"]}}, made)["openshell"]
+
+    assert [(step.kind, step.action, step.item) for step in made] == [("access", "change", "key in workspace pi-bo")]
+    assert (kept["left"], kept["sandboxes"]) == ([{"name": "pi-bo"}], [])
 
 
 def test_phase_error_means_a_new_sandbox_and_says_what_the_old_one_said_last() -> None:

@@ -32,6 +32,7 @@ SANDBOX_USER, SANDBOX_UID = "pi", names.FIRST_UID - 13
 ROOT = names.ROOT / "openshell"
 STATE = ROOT / "gateway"
 CLIENT = ROOT / "client"
+KEPT = ROOT / "certificates"
 CONFIG = names.ETC / "openshell" / "gateway.toml"
 BIN = names.PROGRAMS / "openshell"
 # By hand, `--from pi` means this to the 0.0.x command (OpenShell: crates/openshell-core/src/image.rs).
@@ -59,7 +60,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients
         "gateway": _gateway(fleet),
         "workspaces": _workspaces(fleet, boxes),
         "sandboxes": [_sandbox(fleet, box, clients) for box in boxes],
-        "orphans": [],
+        "orphans": [], "left": [],
     }
 
 
@@ -97,7 +98,7 @@ def _gateway(fleet: Fleet) -> dict[str, Any]:
             {"name": one.name, "sha256": one.sha256, "file": one.file, "url": one.url}
             for one in fleet.openshell.packages
         ],
-        "packages_dir": str(ROOT / "packages"), "backups": str(ROOT / "backups"), "bin": str(BIN),
+        "packages_dir": str(ROOT / "packages"), "backups": str(ROOT / "backups"), "kept": str(KEPT), "bin": str(BIN),
         "state": str(STATE), "client": str(CLIENT),
         "user": GATEWAY_USER, "client_user": CLIENT_USER,
         "image": {"name": fleet.image.openshell_name, "base": fleet.image.name, "hash": fleet.image.hash,
@@ -154,7 +155,7 @@ def _dirs(boxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
 
     return [
         one(CONFIG.parent, "0755"), one(BIN, "0755"),
-        one(ROOT, "0755"), one(ROOT / "packages", "0755"), one(ROOT / "backups", "0700"),
+        one(ROOT, "0755"), one(ROOT / "packages", "0755"), one(ROOT / "backups", "0700"), one(KEPT, "0700"),
         one(STATE, "0700", GATEWAY_UID), one(CLIENT, "0700", CLIENT_UID), one(CLIENT / "empty", "0700", CLIENT_UID),
         *(one(folder, mode, box=box) for box in boxes for folder, mode in
           ((box.root, "0711"), (box.root / "workspace", "0700"))),

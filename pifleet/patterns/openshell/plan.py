@@ -25,6 +25,9 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
     for box in wanted["sandboxes"]:
         yield from _sandbox(host, box, _of(seen, box["workspace"], box["name"]), (seen.get("image") or {}).get("id"))
     yield from _orphans(host, spec["fleet"], wanted["sandboxes"], seen)
+    for name in seen.get("left") or ():
+        yield Step("access", host, "", _key_of(name), "change", "nobody in the inventory works there any more",
+                   SANDBOX_PART, {"key": True}, {"key": False})
 
 
 def seen(observed: Json, box: Sandbox) -> Json | None:
@@ -52,7 +55,9 @@ def cut(spec: Json, observed: Json, steps: Sequence[Step]) -> dict[str, Any]:
         if _title(key, box) in stopped:
             orphans.append({"workspace": workspace, "name": name, "labels": dict(box["labels"])})
     boxes = [{**box, "replace": box["title"] in replaced} for box in wanted["sandboxes"] if box["title"] in named]
-    return {"openshell": {**wanted, "sandboxes": boxes, "orphans": orphans}}
+    left = [{"name": name} for name in observed["openshell"].get("left") or ()
+            if any(step.item == _key_of(name) for step in steps)]
+    return {"openshell": {**wanted, "sandboxes": boxes, "orphans": orphans, "left": left}}
 
 
 def _of(seen: Json, workspace: str, name: str) -> Json | None:
@@ -65,12 +70,19 @@ def _title(key: str, box: Json) -> str:
     return str((box.get("labels") or {}).get("pifleet.sandbox", key)).replace(".", "/", 1)
 
 
+def _key_of(workspace: str) -> str:
+    return f"key in workspace {workspace}"
+
+
 def _gateway(host: str, wanted: Json, seen: Json) -> Iterator[Step | None]:
     version = wanted["version"]
-    should = {"command": version, "gateway": version, "supervisor": True}
+    should = {"command": version, "gateway": version, "supervisor": True, "intact": True}
     yield item(host, "host", "openshell", GATEWAY_PART, should, seen.get("programs") or ABSENT)
-    running = {"answers": True, "version": version, "certificates": True, "registered": True}
-    yield item(host, "host", "openshell gateway", GATEWAY_PART, running, seen.get("gateway") or ABSENT)
+    running: dict[str, Any] = {"answers": True, "version": version, "certificates": True, "registered": True}
+    there = seen.get("gateway") or ABSENT
+    if there.get("answers"):  # what is set for all of a gateway decides over what each sandbox may
+        running |= {"settings": {}, "policy_of_all": False}
+    yield item(host, "host", "openshell gateway", GATEWAY_PART, running, there)
     image = {"base": wanted["image"]["hash"], "user": wanted["image"]["user"], "seed_name": True}
     yield item(host, "image", wanted["image"]["name"], "pi_image", image, seen.get("image") or ABSENT)
 
@@ -92,13 +104,18 @@ def _sandbox(host: str, box: Json, seen: Json | None, image: str | None) -> Iter
     def step(action: str, why: str, before: Json, after: Json, *, destructive: bool = False) -> Step:
         return Step("sandbox", host, box["title"], "sandbox", action, why, SANDBOX_PART, before, after, destructive)
 
-    if seen is None:
+    if seen is None or _gone(seen):
         yield from _repos(host, box, {})
-        yield step("create", "sandbox is missing", ABSENT, {"image": box["image"]})
+        yield step("create", "its container is gone" if seen else "sandbox is missing", ABSENT, {"image": box["image"]})
         return
-    wanted = {"image": image, "cpus": box["cpus"], "memory": box["memory"], **fixed(box["policy"])}
-    have = {"image": seen.get("image"), "cpus": seen.get("cpus"), "memory": seen.get("memory"),
-            **fixed(seen.get("policy") or {})}
+    if seen["phase"] == "Unknown":
+        yield step("change", "its gateway does not answer", {"phase": "Unknown"}, {"phase": "Ready"})
+        return
+    # Under a policy of all nobody sees the sandbox's own; that it holds is the gateway's own step.
+    policy = box["policy"] if seen.get("policy", {}) is None else seen.get("policy") or {}
+    # Where the image is not there nobody can say whether this is it; the image's own step comes first.
+    wanted = {"image": image or seen.get("image"), "cpus": box["cpus"], "memory": box["memory"], **fixed(box["policy"])}
+    have = {"image": seen.get("image"), "cpus": seen.get("cpus"), "memory": seen.get("memory"), **fixed(policy)}
     before, after = _differences(wanted, have)
     lasting = seen["phase"] != "Error" and not after
     yield from _repos(host, box, (seen.get("repos") or {}) if lasting else {})
@@ -109,7 +126,12 @@ def _sandbox(host: str, box: Json, seen: Json | None, image: str | None) -> Iter
         why = f"{', '.join(after)} {'differs' if len(after) == 1 else 'differ'}, and cannot be changed in place"
         yield step("replace", why, before, after, destructive=at_work(seen))
     else:
-        yield _live(step, box, seen)
+        yield _live(step, box, seen, policy)
+
+
+def _gone(seen: Json) -> bool:
+    """Whether a gateway lists a sandbox in which nothing is left."""
+    return bool(seen["phase"] == "Error" and not seen.get("container"))
 
 
 def _repos(host: str, box: Json, there: Json) -> Iterator[Step | None]:
@@ -121,11 +143,11 @@ def _repos(host: str, box: Json, there: Json) -> Iterator[Step | None]:
         yield None if there.get(repo["name"]) else step
 
 
-def _live(step: Any, box: Json, seen: Json) -> Step | None:
+def _live(step: Any, box: Json, seen: Json, policy: Json) -> Step | None:
     """What is changed while the sandbox lives on."""
-    wanted = {"phase": "Ready", "network_policies": network(box["policy"]), "settings": True}
-    have = {"phase": seen["phase"], "network_policies": network(seen.get("policy") or {}),
-            "settings": seen.get("settings") == _hashes(box["settings"])}
+    wanted = {"phase": "Ready", "network_policies": network(box["policy"]), "settings": True, "set by hand": {}}
+    have = {"phase": seen["phase"], "network_policies": network(policy),
+            "settings": seen.get("settings") == _hashes(box["settings"]), "set by hand": seen.get("set")}
     before, after = _differences(wanted, have)
     if not after:
         return None
