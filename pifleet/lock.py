@@ -13,13 +13,14 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pifleet.connection import Link, connect, tail
+from pifleet.connection import Done, Link, connect, tail
 from pifleet.errors import HostFailed, PifleetError, SandboxFailed, Trouble
 from pifleet.fleet import Host, Sandbox
 from pifleet.stream import Stream, StreamTimeout
 
 PATIENCE = 30.0
 _HELD = b"held\n"
+_BUSY = 75
 
 # Runs on the host: takes the named locks, says so, and becomes the program given, or waits for its input to end, which
 # it does when the controller or the line dies. Only what a broken line has left of one's own, which is known by the
@@ -75,6 +76,17 @@ def claimed(link: Link, sandbox: Sandbox, argv: Sequence[str], what: str, store:
     """
     mine = {**_me(what), "store": f"{store.absolute()} {store.stat().st_ino}"}
     return _Claimed(link.stream(_holder(link.host, mine, [_lock_of(sandbox)], argv)), sandbox, link.host)
+
+
+def run_claimed(link: Link, sandbox: Sandbox, argv: Sequence[str], what: str, seconds: float) -> Done:
+    """Run `argv`, which moves the sandbox's work or ends it, as root on the host, while nobody else does either.
+
+    Raises SandboxFailed when somebody else is at it: who, and since when. Raises HostFailed, also after `seconds`.
+    """
+    done = link.run(_holder(link.host, {**_me(what), "store": ""}, [_lock_of(sandbox)], argv), timeout=seconds)
+    if done.code == _BUSY and not done.stdout.startswith(_HELD):
+        raise _busy(link.host, [sandbox], done.stdout)
+    return Done(done.code, done.stdout.removeprefix(_HELD), done.stderr)
 
 
 class _Claimed:

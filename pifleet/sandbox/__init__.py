@@ -65,7 +65,10 @@ class Driver(Protocol):
         """
 
     def stop(self, sandbox: Sandbox) -> None:
-        """End everything inside, in order; nothing happens to one that is stopped. Raises SandboxFailed, HostFailed."""
+        """End everything inside, in order; nothing happens to one that is stopped.
+
+        Raises SandboxFailed, also when somebody moves its work or ends it: who, and since when. Raises HostFailed.
+        """
 
     def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
         """What only its host can say. Raises HostFailed.

@@ -13,7 +13,7 @@ from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
 from pifleet.desired import gateway
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Host, Sandbox
-from pifleet.lock import claimed
+from pifleet.lock import claimed, run_claimed
 from pifleet.sandbox import WORKSPACE
 from pifleet.stream import Stream
 
@@ -70,13 +70,14 @@ class DockerDriver:
         raise SandboxFailed(f"{sandbox.title} on {self._host.name} is {state}", try_=again)
 
     def start(self, sandbox: Sandbox) -> None:
-        self._change(sandbox, "start")
+        self._done(sandbox, "start", self._docker("start", sandbox.container))
 
     def open_again(self, sandbox: Sandbox) -> None:
         self.start(sandbox)
 
     def stop(self, sandbox: Sandbox) -> None:
-        self._change(sandbox, "stop", "--time", str(SECONDS_TO_END))
+        argv = ["docker", "stop", "--time", str(SECONDS_TO_END), "--", sandbox.container]
+        self._done(sandbox, "stop", run_claimed(self._connected(), sandbox, argv, "stop", ENGINE_SECONDS))
 
     def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
         request = {"keys": gateway.keys(), "container": sandbox.container, "root": str(sandbox.root),
@@ -95,8 +96,7 @@ class DockerDriver:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _change(self, sandbox: Sandbox, verb: str, *options: str) -> None:
-        done = self._docker(verb, *options, sandbox.container)
+    def _done(self, sandbox: Sandbox, verb: str, done: Done) -> None:
         if done.code:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=said[0] if said else "",

@@ -13,7 +13,7 @@ from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
 from pifleet.desired import clients
 from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.fleet import Host, Sandbox
-from pifleet.lock import claimed
+from pifleet.lock import claimed, run_claimed
 from pifleet.patterns.openshell.desired import BIN, CLIENT, client_argv
 from pifleet.sandbox import WORKSPACE
 from pifleet.sandbox.openshell_copy import Copy
@@ -74,7 +74,8 @@ class OpenShellDriver:
 
     def start(self, sandbox: Sandbox) -> None:
         if self.state(sandbox) != "running":
-            self._change(sandbox, "start")
+            started = self._command("sandbox", "start", "--workspace", sandbox.workspace, "--", sandbox.id)
+            self._done(sandbox, "start", started)
 
     def open_again(self, sandbox: Sandbox) -> None:
         found = self._listed(sandbox)
@@ -84,7 +85,8 @@ class OpenShellDriver:
             self.start(sandbox)
 
     def stop(self, sandbox: Sandbox) -> None:
-        self._change(sandbox, "stop")
+        argv = _command_argv("sandbox", "stop", "--workspace", sandbox.workspace, "--", sandbox.id)
+        self._done(sandbox, "stop", run_claimed(self._connected(), sandbox, argv, "stop", SECONDS))
 
     def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
         return {}  # its gateway's database holds the keys, and where its clones began is not written down
@@ -103,8 +105,7 @@ class OpenShellDriver:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _change(self, sandbox: Sandbox, verb: str) -> None:
-        done = self._command("sandbox", verb, "--workspace", sandbox.workspace, "--", sandbox.id)
+    def _done(self, sandbox: Sandbox, verb: str, done: Done) -> None:
         if done.code:
             raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=_said(done),
                                 try_=f"pifleet plan --limit {self._host.name}")
@@ -151,12 +152,16 @@ class OpenShellDriver:
         return client_argv("ssh", "-F", "none", terminal, "-o", "BatchMode=yes", *self._ssh[sandbox.title], remote)
 
     def _command(self, *words: str) -> Done:
-        return self._connected().run(client_argv(str(BIN / "openshell"), *words), timeout=SECONDS)
+        return self._connected().run(_command_argv(*words), timeout=SECONDS)
 
     def _connected(self) -> Link:
         if self._link is None:
             self._link = connect(self._host)
         return self._link
+
+
+def _command_argv(*words: str) -> list[str]:
+    return client_argv(str(BIN / "openshell"), *words)
 
 
 def _said(done: Done) -> str:

@@ -123,6 +123,32 @@ def test_while_a_sandbox_is_pulled_nobody_removes_it(
     assert re.match(f"pull by {HERE}", troubles[host.name].saw)
 
 
+def test_while_a_sandbox_is_pulled_nobody_stops_it(
+    ana: Driver, bo: Driver, box: Box, stores: tuple[Path, Path]
+) -> None:
+    first = under_way(ana, box, stores[0])
+    with pytest.raises(SandboxFailed) as refused:
+        bo.stop(box.sandbox)
+    running = bo.state(box.sandbox)
+    first.close()
+
+    assert refused.value.trouble.headline == f"{box.sandbox.title} is busy"
+    assert re.match(f"pull by {HERE}", refused.value.trouble.saw)
+    assert running == "running"
+
+
+def test_when_nobody_pulls_it_a_sandbox_stops_and_starts_again(
+    ana: Driver, bo: Driver, box: Box, stores: tuple[Path, Path]
+) -> None:
+    wait_until_free(ana, box, stores[0])
+    bo.stop(box.sandbox)
+    stopped = bo.state(box.sandbox)
+    bo.start(box.sandbox)
+
+    assert stopped == "stopped"
+    assert pulled(ana, box, stores[0]).result == "new"
+
+
 def test_two_changes_of_a_host_do_not_run_at_once(host: Host) -> None:
     with locked({host.name: host}, {}, "provision"), locked({host.name: host}, {}, "removal") as troubles:
         pass
