@@ -1,21 +1,34 @@
-"""Owns the last part of a move to a new sandbox: work put into it, proven equal, then the old one removed.
-It must not make a sandbox; the new one is there, and the old one's work is home."""
+"""Owns the ends of a move: the old sandbox stays, or its work is put into the new one, proven equal, and it goes.
+It must not make a sandbox; where one moves, the new one is there, and the old one's work is home."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pifleet.errors import SandboxFailed, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
-from pifleet.look import Look
+from pifleet.look import Look, look
 from pifleet.operate import Say, each
 from pifleet.phrases import size
 from pifleet.removal import remove, targets
 from pifleet.rescue import Rescue, puller
 from pifleet.results import Limits, differences, put_back
 from pifleet.sandbox import Driver
+
+
+def staying(found: Look, titles: Collection[str]) -> Look:
+    """The fleet as if those of `titles` that were to move were not, seen anew where there are any.
+
+    Their hosts go on serving them where they are, and wait for none of them where they were to be.
+    """
+    stay = {title: host for title, host in found.placement.moves.items() if title in titles}
+    if not stay:
+        return found
+    boxes = tuple(replace(box, host=stay.get(box.title, box.host)) for box in found.fleet.sandboxes)
+    return look(replace(found.fleet, sandboxes=boxes), found.selection)
 
 
 def finish_moves(found: Look, moves: Mapping[str, str], saved: Rescue, emit: Emit = silent) -> dict[str, Trouble]:

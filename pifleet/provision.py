@@ -15,7 +15,7 @@ from pifleet.errors import Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.lock import locked
 from pifleet.look import Look, look, read_secrets
-from pifleet.moving import bring_back, finish_moves
+from pifleet.moving import bring_back, finish_moves, staying
 from pifleet.patterns import patterns
 from pifleet.plan import ENDING, Step
 from pifleet.report import Outcome
@@ -46,6 +46,7 @@ def apply(
     at = {title: step.host for title, step in ending.items() if title not in busy}
     saved = rescue(found.fleet, at, emit, given_up=discard)
     left_out = {**busy, **saved.refused}
+    found = staying(found, left_out)
     pulls = tuple(saved.pulls.values())
     steps = [step for step in found.plan.steps if step.sandbox not in left_out]
     gone = returning.lost(found, steps)

@@ -35,11 +35,11 @@ def pinned(farm: Farm, *packages: str) -> Farm:
     return replace(farm, overlay={**farm.overlay, "pifleet_image_packages": list(packages)})
 
 
-def pinned_on(farm: Farm, host: str) -> Farm:
-    """The farm with bo's sandbox on this host."""
+def pinned_on(farm: Farm, host: str, **others: Any) -> Farm:
+    """The farm with bo's sandbox on this host, and with `others` among its developers."""
     people = yaml.safe_load(EXAMPLE.read_text())["all"]["vars"]["pifleet_developers"]
     return replace(farm, overlay={
-        **farm.overlay, "pifleet_developers": {**people, "bo": {**people["bo"], "host": host}}})
+        **farm.overlay, "pifleet_developers": {**people, "bo": {**people["bo"], "host": host}, **others}})
 
 
 def pulled(farm: Farm) -> dict[str, Any]:
@@ -131,6 +131,25 @@ def test_a_moving_sandbox_that_is_given_up_is_new_on_its_new_host_and_gone_from_
     assert "bo-main" not in left
     assert pinned_to.pifleet("exec", "bo", "--", "git", "-C", "web", "status", "--porcelain").out == ""
     assert (pinned_to.plan().code, pinned_to.provision().code) == (0, 0)
+
+
+def test_a_sandbox_that_may_not_move_yet_is_served_where_it_is_and_in_nobodys_way(working: Farm) -> None:
+    old = working.home_of("bo/main")
+    new = next(name for name in working.lab.hosts() if name != old)
+    assert working.pifleet("exec", "bo", "--", "mkfifo", "/workspace/web/pipe").code == 0
+    newcomers = {f"new{at}": {"model": "dry", "host": host} for at, host in enumerate((old, new))}
+
+    done = pinned_on(working, new, **newcomers).provision()
+    row = {row["sandbox"] or row["host"]: row["result"] for row in done.json["outcomes"]}
+    served = working.pifleet("verify", "bo")
+    removed = pinned_on(working, new, **newcomers).pifleet("remove", *newcomers, "--yes")
+
+    assert (done.code, row["bo/main"]) == (1, "skipped")
+    assert {row[name] for name in ("new0/main", "new1/main", old, new)} == {"changed"}
+    assert working.home_of("bo/main") == old
+    assert served.code == 0, served.out + served.err
+    assert removed.code == 0, removed.out + removed.err
+    assert working.pifleet("exec", "bo", "--", "rm", "/workspace/web/pipe").code == 0
 
 
 def test_killed_anywhere_and_run_again_it_ends_with_the_same_work(working: Farm) -> None:
