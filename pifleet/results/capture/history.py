@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from typing import IO, cast
@@ -13,14 +12,14 @@ from typing import IO, cast
 from pifleet.results.capture.framing import SECTION
 from pifleet.results.capture.packs import Sender
 from pifleet.results.capture.repository import Repository
-from pifleet.results.capture.tool import ENV, GIT, Broken, git
+from pifleet.results.capture.tool import ENV, GIT, Beside, Broken, git
 
 _PACK = ("pack-objects", "--stdout", "-q", "--delta-base-offset")
 _Pack = tuple[bytes, tuple[str, ...]]  # what to ask of git, and how
 
 
 class History:
-    """Everything that `wanted` reaches and `known` does not, packed and sent by a thread of its own from now on.
+    """Everything that `wanted` reaches and `known` does not, packed and sent beside all else from now on.
 
     Little goes as one pack of differences, and little is expected where home has something of it. Much goes file by
     file in packs of one section, so that a cut costs one section, and the folders and commits, which refer to all
@@ -36,9 +35,7 @@ class History:
         self._little = _lines(sorted(wanted)) + _lines(f"^{oid}" for oid in there), ("--revs", "--thin")
         self._packing = _Packing(repository, *self._little) if there else None
         self._stopped = False
-        self._trouble: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        self._sending = Beside(self._send)
 
     def __enter__(self) -> History:
         return self
@@ -47,35 +44,28 @@ class History:
         self._stopped = True
         if packing := self._packing:
             packing.kill()
-        self._thread.join()
+        self._sending.join()
 
     def wait(self) -> None:
         """Until all is sent. Raises Broken when an object is missing, BrokenPipeError when home is gone."""
-        self._thread.join()
-        if self._trouble:
-            raise self._trouble
+        self._sending.result()
 
-    def _work(self) -> None:
+    def _send(self) -> None:
         try:
-            self._send()
-        except BaseException as error:  # it is raised where somebody waits
-            self._trouble = error
+            if self._after:
+                self._after.wait()
+            if self._packing and not self._is_little():
+                self._packing.drop()
+                self._packing = None
+            for pack in [self._little] if self._packing else self._planned():
+                if self._stopped:
+                    return
+                self._packing = self._packing or _Packing(self._repository, *pack)
+                self._packing.send(self._sender)
+                self._packing = None
         finally:
             if self._packing:
                 self._packing.drop()
-
-    def _send(self) -> None:
-        if self._after:
-            self._after.wait()
-        if self._packing and not self._is_little():
-            self._packing.drop()
-            self._packing = None
-        for pack in [self._little] if self._packing else self._planned():
-            if self._stopped:
-                return
-            self._packing = self._packing or _Packing(self._repository, *pack)
-            self._packing.send(self._sender)
-            self._packing = None
 
     def _is_little(self) -> bool:
         """Whether what was expected holds, as far as this git can tell (before 2.31 none can)."""

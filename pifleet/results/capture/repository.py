@@ -3,18 +3,19 @@ It must not write to the repository or read its work tree."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pifleet.results.capture.gitdir import git_folders, mark_of, plain_files
 from pifleet.results.capture.loose import Loose
 from pifleet.results.capture.memory import UnitMemory
 from pifleet.results.capture.staging import copied, ignored, staging
-from pifleet.results.capture.tool import Broken, git, quoted
+from pifleet.results.capture.tool import Beside, Broken, git, quoted
 from pifleet.results.capture.trees import EMPTY, Entry
 
 Note = tuple[bytes, str, int]  # path, reason, bytes
@@ -41,6 +42,8 @@ def storable(name: str) -> bool:
 
 class Repository:
     """One repository as read. An empty one stands for a plain tree."""
+
+    _loose: Beside  # what lies in its own objects, from the moment when it is known where these are
 
     def __init__(self) -> None:
         self.bare = False
@@ -106,6 +109,8 @@ class Repository:
             shallow = lines[3] == b"sha1"
             raise Broken("git.shallow" if shallow else "git.format", "a shallow clone" if shallow else repr(lines[3]))
         self.git_dir, self._objects, self._index = (os.path.join(self._root, line) for line in lines[:3])
+        loose = self._old.loose
+        self._loose = Beside(lambda: loose.again(os.fsdecode(self._objects), self._git))
         self._read_head()
         self._read_modules()
         self._read_refs()
@@ -188,7 +193,8 @@ class Repository:
     def _read_lost(self) -> None:
         """The commits that lead to all that nothing leads to."""
         loose = self._old.loose
-        self.loose = loose.again(os.fsdecode(self._objects), self._asked)
+        with self._noted("cat-file"):
+            self.loose = self._loose.result()
         told = [self._refs.decode("latin-1"), self._logged.decode(), self.loose.places]
         self.loose.mark = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         if self.loose.mark == loose.mark:
@@ -214,12 +220,18 @@ class Repository:
                 self.notes.append((b".git/" + os.path.relpath(module, self.git_dir), "git.broken", 0))
 
     def _asked(self, *args: str, data: bytes = b"") -> bytes:
+        """The answer; nothing where there is none."""
+        with self._noted(" ".join(args[:2])):
+            return self._git(*args, data=data)
+        return b""
+
+    @contextlib.contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
         """What a damaged log would not let git tell is missing from the capture, not the capture's end."""
         try:
-            return self._git(*args, data=data)
+            yield
         except Broken:
-            self.notes.append((f".git: {args[0]} {args[1]}".encode(), "git.connectivity", 0))
-            return b""
+            self.notes.append((f".git: {what}".encode(), "git.connectivity", 0))
 
     def _read_worktrees(self, workspace: bytes) -> None:
         for field in self._asked("worktree", "list", "--porcelain", "-z").split(b"\0"):

@@ -6,6 +6,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
+from collections.abc import Callable
+from typing import Any
 
 # Code points that HFS+ leaves out of a comparison (git's utf8.c, next_hfs_char).
 _INVISIBLE = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
@@ -48,6 +51,33 @@ def git(git_dir: bytes, *args: str | bytes, data: bytes = b"", tree: bytes = b""
     if done.returncode == 0 or may_fail:
         return b"" if done.returncode else done.stdout
     raise Broken("git.broken", f"git {args[0]!s}: {done.stderr.decode('utf-8', 'replace').strip()[-300:]}")
+
+
+class Beside:
+    """Has `work` done by a thread of its own from now on; `result` waits for what it returns, or raises what it raised.
+    """
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._work = work
+        self._value: Any = None
+        self._trouble: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        self._thread.join()
+
+    def result(self) -> Any:
+        self.join()
+        if self._trouble:
+            raise self._trouble
+        return self._value
+
+    def _run(self) -> None:
+        try:
+            self._value = self._work()
+        except BaseException as error:  # it is raised where the result is asked for
+            self._trouble = error
 
 
 # What git's fsck refuses in a .gitmodules (CVE-2018-11235, CVE-2018-17456): names that climb, values that are options.

@@ -85,7 +85,7 @@ class Watch:
         if record is not None:
             same = record[:_SIZE] == facts_of(seen)
             return (record[_SIZE : _SIZE + 1], record[-20:]) if same else None
-        return None if path in self.changed or self.failed else old
+        return None if old is None or path in self.changed or self.failed else old
 
     def put(self, path: bytes, facts: bytes, kind: bytes, oid: bytes) -> None:
         self.read[path] = facts + kind + oid
