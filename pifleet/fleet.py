@@ -55,7 +55,8 @@ class Limits:
 class Model:
     """How pi reaches a model. `api` is pi's own word for it, or "scripted"; `base_url` is empty for "scripted".
 
-    `proxy` is an http proxy on the way, as URL; `ca` the PEM text of the only authorities trusted for it, or empty.
+    `proxy` is an http proxy on the way, as URL, and `proxy_auth` the USER:PASSWORD that it wants; `ca` the PEM text of
+    the only authorities trusted for it, or empty.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Model:
     models: tuple[str, ...] = ()
     proxy: str = ""
     ca: str = ""
+    proxy_auth: SecretSource | None = None
 
     @property
     def scripted(self) -> bool:
@@ -197,6 +199,14 @@ class Sandbox:
 
 
 @dataclass(frozen=True)
+class Proxy:
+    """An http proxy on the hosts' way out, as URL, and the USER:PASSWORD that it wants."""
+
+    url: str
+    auth: SecretSource | None = None
+
+
+@dataclass(frozen=True)
 class Fleet:
     """Everything the inventory says, valid and with defaults filled in. Mappings are by name, in inventory order."""
 
@@ -206,6 +216,7 @@ class Fleet:
     repos: Mapping[str, Repo] = field(default_factory=dict)
     models: Mapping[str, Model] = field(default_factory=dict)
     image: Image = field(default_factory=Image)
+    egress_proxy: Proxy | None = None
     results: str = "results"
     openshell: OpenShell = field(default_factory=OpenShell)
     # By the names of pifleet/results/limits.py; what is not named there has its default.

@@ -55,13 +55,13 @@ class Look:
 
 
 def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, *, keys: bool = True) -> Look:
-    """Observe all hosts in parallel and plan. Raises BadInput when a model's key is not to be had.
+    """Observe all hosts in parallel and plan. Raises BadInput when a key or a login is not to be had.
 
     Hosts outside the selection are looked at too, since a sandbox may live there; they get no step. Without `keys` no
     secret is read and the files that hold one are not compared.
     """
-    models = {f"model:{name}" for box in fleet.sandboxes for name in box.models}
-    secrets = read_secrets(fleet, models if keys else set())
+    in_files = {name for name in secret_sources(fleet) if not name.startswith("repo:")}
+    secrets = read_secrets(fleet, in_files if keys else set())
     nonce = random.token_hex(16)
     hosts = {name: host for name, host in fleet.hosts.items() if host.patterns}
 
@@ -106,11 +106,18 @@ def read_secrets(fleet: Fleet, names: Iterable[str]) -> dict[str, Secret]:
             try:
                 found[name] = source.read()
             except SecretUnavailable as error:
-                kind, item, *rest = name.split(":")
-                path = f"pifleet_{kind}s.{item}." + (f"auth.{rest[0]}" if rest else "key")
-                mistakes.add(path, str(error), f"make it available: {error.trouble.try_}")
+                mistakes.add(_path_of(name), str(error), f"make it available: {error.trouble.try_}")
     mistakes.raise_any("A secret that the inventory names is not available; nothing was touched.")
     return found
+
+
+def _path_of(secret: str) -> str:
+    """Where in the inventory a secret's source stands."""
+    kind, item, *rest = secret.split(":")
+    if kind == "egress":
+        return f"pifleet_egress_{item}"
+    inner = f"auth.{rest[0]}" if kind == "repo" else rest[0] if rest else "key"
+    return f"pifleet_{kind}s.{item}.{inner}"
 
 
 def image_cache() -> Path:

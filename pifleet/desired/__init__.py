@@ -73,20 +73,27 @@ def _extend_ways_out(spec: Spec, fleet: Fleet, boxes: Sequence[Sandbox], clients
     models = [fleet.models[name] for name in sorted({name for box in boxes for name in box.models})]
     spec["users"] += egress.users(fleet.name)
     spec["dirs"] += [*gateway.dirs(models), *egress.dirs()]
-    spec["files"] += [*gateway.files(models, boxes), *egress.files(boxes, clients)]
-    spec["secrets"] += gateway.secrets(models)
+    proxy = fleet.egress_proxy
+    spec["files"] += [*gateway.files(models, boxes), *egress.files(boxes, clients, proxy)]
+    spec["secrets"] += [*gateway.secrets(models), *egress.secrets(proxy)]
     spec["packages"] += [{"name": "nginx", "command": "nginx", "part": gateway.PART}, *egress.packages()]
     spec["services"] += [*gateway.services(models), *egress.services()]
-    spec["sockets"] += [*gateway.sockets(models, boxes), *egress.sockets(boxes, clients)]
+    spec["sockets"] += [*gateway.sockets(models, boxes), *egress.sockets(boxes, clients, proxy)]
     spec["filters"] += egress.filters()
 
 
 def secret_sources(fleet: Fleet) -> Mapping[str, SecretSource]:
-    """Where the secrets that some sandbox needs come from: "model:NAME", "repo:NAME:token", "repo:NAME:ssh_key"."""
+    """Where the secrets that some sandbox needs come from: "model:NAME", "model:NAME:proxy_auth", "repo:NAME:token",
+    "repo:NAME:ssh_key", "egress:proxy_auth"."""
     found: dict[str, SecretSource] = {}
+    if fleet.egress_proxy and fleet.egress_proxy.auth:
+        found[egress.LOGIN] = fleet.egress_proxy.auth
     for name in dict.fromkeys(name for box in fleet.sandboxes for name in box.models):
-        if key := fleet.models[name].key:
-            found[f"model:{name}"] = key
+        model = fleet.models[name]
+        if model.key:
+            found[f"model:{name}"] = model.key
+        if model.proxy_auth:
+            found[f"model:{name}:proxy_auth"] = model.proxy_auth
     for repo in (fleet.repos[name] for name in dict.fromkeys(name for box in fleet.sandboxes for name in box.repos)):
         for kind, source in (("token", repo.token), ("ssh_key", repo.ssh_key)):
             if source:

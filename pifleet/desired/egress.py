@@ -6,11 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlsplit
 
 from pifleet import content
 from pifleet import fleet as names
+from pifleet.desired import gateway
 from pifleet.egress import NEVER4, NEVER6, PRIVATE4, PRIVATE6, Destination, of_clients, smallest
-from pifleet.fleet import Sandbox
+from pifleet.fleet import Proxy, Sandbox
 from pifleet.render import render
 
 PART = "egress_proxy"
@@ -19,6 +21,7 @@ FRONT = "pifleet-egress"
 FOLDER = names.ETC / "egress"
 LOG = names.ROOT / "egress"
 HEALTH = "http://pifleet.invalid/health"
+LOGIN = "egress:proxy_auth"
 # Below 1024, so that nobody else on the host can listen there while squid does not (Linux, ip_unprivileged_port_start).
 PORT = 820
 CONNECTIONS = 256
@@ -50,11 +53,23 @@ def dirs() -> list[dict[str, Any]]:
     def one(path: object, mode: str, uid: int = 0) -> dict[str, Any]:
         return {"path": str(path), "mode": mode, "uid": uid, "gid": uid, "part": "developers", "sandbox": ""}
 
-    return [one(FOLDER, "0755"), one(FOLDER / "pages", "0755"), one(LOG, "0750", names.PROXY_UID)]
+    return [one(FOLDER, "0755"), one(FOLDER / "pages", "0755"), one(keys(), "0700"), one(LOG, "0750", names.PROXY_UID)]
 
 
-def files(sandboxes: Sequence[Sandbox], clients: Clients) -> list[dict[str, Any]]:
-    """Programs and configuration."""
+def keys() -> str:
+    """The folder of the file that holds the login of the proxy on the way out."""
+    return str(FOLDER / "keys")
+
+
+def secrets(proxy: Proxy | None) -> list[dict[str, Any]]:
+    """The login of the proxy on the way out, where it wants one."""
+    if not (proxy and proxy.auth):
+        return []
+    return [{"path": f"{keys()}/proxy.login", "mode": "0600", "template": gateway.LOGIN, "secret": LOGIN, "part": PART}]
+
+
+def files(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None = None) -> list[dict[str, Any]]:
+    """Programs and configuration; `proxy` is the one on the host's own way out."""
 
     def one(path: object, text: str, mode: str = "0644") -> dict[str, Any]:
         return {"path": str(path), "content": text, "mode": mode, "part": PART, "sandbox": "", "in_place": False}
@@ -62,15 +77,16 @@ def files(sandboxes: Sequence[Sandbox], clients: Clients) -> list[dict[str, Any]
     return [
         *(one(names.PROGRAMS / name, content.role_file(PART, name), "0755") for name in (PART, "egress_log")),
         *(one(FOLDER / "pages" / name, content.role_file(PART, name)) for name in PAGES),
-        one(FOLDER / "squid.conf", _squid(sandboxes, clients, config_id(sandboxes, clients))),
+        one(FOLDER / "squid.conf", _squid(sandboxes, clients, proxy, config_id(sandboxes, clients, proxy))),
         one(FOLDER / "front.conf", _front(sandboxes)),
-        one(FOLDER / "rules.nft", _rules(sandboxes, clients)),
+        one(FOLDER / "rules.nft", _rules(sandboxes, clients, proxy)),
+        one(FOLDER / "parent", f"{_parent(proxy)}{' login' if proxy and proxy.auth else ''}\n"),
     ]
 
 
-def config_id(sandboxes: Sequence[Sandbox], clients: Clients) -> str:
+def config_id(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None = None) -> str:
     """16 hex digits over squid's configuration without them; squid says them when it is asked for its health."""
-    return names.digest(_squid(sandboxes, clients, ""))[:16]
+    return names.digest(_squid(sandboxes, clients, proxy, ""))[:16]
 
 
 def services() -> list[dict[str, Any]]:
@@ -84,9 +100,9 @@ def services() -> list[dict[str, Any]]:
     ]
 
 
-def sockets(sandboxes: Sequence[Sandbox], clients: Clients) -> list[dict[str, Any]]:
+def sockets(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None = None) -> list[dict[str, Any]]:
     """Where squid must answer: with the configuration that runs, and the address from which it sees the sandbox."""
-    config = config_id(sandboxes, clients)
+    config = config_id(sandboxes, clients, proxy)
     return [
         {"path": str(box.egress_socket), "sandbox": box.title, "item": "egress socket", "part": PART, "ask": HEALTH,
          "status": 403, "answer": f"pifleet-{config} {box.egress_address}"}
@@ -104,7 +120,12 @@ def reach(box: Sandbox, clients: Clients) -> tuple[Destination, ...]:
     return smallest([*box.egress, *of_clients(clients[name] for name in box.egress_sets if name in clients)])
 
 
-def _squid(sandboxes: Sequence[Sandbox], clients: Clients, config: str) -> str:
+def _parent(proxy: Proxy | None) -> str:
+    """HOST:PORT of the proxy on the way out, or nothing."""
+    return urlsplit(proxy.url).netloc if proxy else ""
+
+
+def _squid(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None, config: str) -> str:
     described: list[dict[str, Any]] = [
         {"id": box.id, "title": box.title, "address": box.egress_address, "groups": _groups(reach(box, clients))}
         for box in sandboxes
@@ -113,7 +134,8 @@ def _squid(sandboxes: Sequence[Sandbox], clients: Clients, config: str) -> str:
         f"{PART}/templates/squid.conf.j2", config_id=config, port=PORT, folder=str(LOG), pages=str(FOLDER / "pages"),
         log_program=str(names.PROGRAMS / "egress_log"), connections=CONNECTIONS, sandboxes=described,
         never=[*NEVER4, *NEVER6], private=[*PRIVATE4, *PRIVATE6], private_tos=hex(PRIVATE_DSCP << 2),
-        ports=sorted({group["port"] for box in described for group in box["groups"]}),
+        ports=sorted({group["port"] for box in described for group in box["groups"]}), parent=_parent(proxy),
+        parent_conf="/run/pifleet/parent.conf",
     )
 
 
@@ -136,12 +158,14 @@ def _front(sandboxes: Sequence[Sandbox]) -> str:
                   sandboxes=described)
 
 
-def _rules(sandboxes: Sequence[Sandbox], clients: Clients) -> str:
+def _rules(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None) -> str:
     every = [one for box in sandboxes for one in reach(box, clients)]
     return render(
         f"{PART}/templates/rules.nft.j2", resolvers="/run/pifleet/resolvers.nft", port=PORT,
         egress_uid=names.EGRESS_UID, proxy_uid=names.PROXY_UID,
         private4=PRIVATE4, private6=PRIVATE6, never4=NEVER4, never6=NEVER6,
         private_dscp=hex(PRIVATE_DSCP), private_ports=sorted({one.port for one in every if one.private}),
-        ports=sorted({one.port for one in every}),
+        # Where there is a proxy on the way, only what is private is reached without it.
+        ports=[] if proxy else sorted({one.port for one in every}),
+        parent_port=urlsplit(proxy.url).port if proxy else 0,
     )

@@ -23,6 +23,8 @@ SCRIPTED_PATH = "/.pifleet/scripted"
 PYTHON = "/usr/bin/python3"
 # Debian's and Ubuntu's fixed number of www-data, whom nginx's workers run as (base-passwd).
 NGINX_GID = 33
+# How a proxy's USER:PASSWORD lies on a host.
+LOGIN = 'login "{}";\n'
 LOG_BYTES, LOGS_KEPT = 64 << 20, 8
 # The header each API carries its key in (vendors' API references; pi sends the same).
 KEY_HEADER = {
@@ -84,14 +86,15 @@ def config_id(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> str:
 
 
 def secrets(models: Sequence[Model]) -> list[dict[str, Any]]:
-    """The key files that nginx includes: readable by root only, the value filled in on the host."""
+    """The key files that nginx includes, and the logins of proxies: readable by root only, the value filled in on the
+    host."""
+
+    def one(path: str, template: str, secret: str) -> dict[str, Any]:
+        return {"path": path, "mode": "0600", "template": template, "secret": secret, "part": PART}
+
     return [
-        {
-            "path": _key_file(model), "mode": "0600", "template": KEY_HEADER[model.wire_api],
-            "secret": f"model:{model.name}", "part": PART,
-        }
-        for model in models
-        if model.key
+        *(one(_key_file(model), KEY_HEADER[model.wire_api], f"model:{model.name}") for model in models if model.key),
+        *(one(_login_file(model), LOGIN, f"model:{model.name}:proxy_auth") for model in models if model.proxy_auth),
     ]
 
 
@@ -106,9 +109,11 @@ def services(models: Sequence[Model]) -> list[dict[str, Any]]:
         return {"name": name, "argv": words, "user": user, "reload": reload, "reads": list(reads), "part": PART}
 
     python, programs, user = (PYTHON, "-I"), names.PROGRAMS, names.SERVICE_USER
+    # One with a login starts as root, which alone reads it, and goes on as the user.
     tunnels = [
         one(TUNNEL + model.name, *python, programs / "tunnel", _tunnel(model), urlsplit(model.proxy).netloc,
-            _with_port(model.base_url), user=user)
+            _with_port(model.base_url), *([_login_file(model), user] if model.proxy_auth else []),
+            user="" if model.proxy_auth else user, reads=[_login_file(model)] if model.proxy_auth else [])
         for model in models if model.proxy
     ]
     read = [str(_conf_file()), *(_key_file(model) for model in models if model.key),
@@ -178,6 +183,10 @@ def _conf_file() -> str:
 
 def _key_file(model: Model) -> str:
     return f"{keys()}/{model.name}.conf"
+
+
+def _login_file(model: Model) -> str:
+    return f"{keys()}/{model.name}.login"
 
 
 def _ca_file(model: Model) -> str:

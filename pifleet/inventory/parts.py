@@ -3,6 +3,8 @@ It must not know who uses them."""
 
 from __future__ import annotations
 
+import re
+
 from pifleet import fleet as valid
 from pifleet.fleet import Image
 from pifleet.inventory import schema
@@ -41,8 +43,21 @@ def model_of(name: str, model: schema.Model, folder: Folder) -> valid.Model:
     for key in ("proxy", "ca"):
         if getattr(model, key) and not model.base_url.startswith("https:"):
             mistakes.add(path(*where, key), f"a {key} for an address that is not https", "remove it, or use https")
+    if model.proxy_auth and not model.proxy:
+        mistakes.add(path(*where, "proxy_auth"), "a login without a proxy", "name the proxy, or remove it")
     ca = folder.certificates(model.ca, path(*where, "ca")) if model.ca else ""
-    return valid.Model(name, model.api, model.base_url, folder.secret(model.key), tuple(model.models), model.proxy, ca)
+    return valid.Model(name, model.api, model.base_url, folder.secret(model.key), tuple(model.models), model.proxy, ca,
+                       folder.secret(model.proxy_auth))
+
+
+def egress_proxy_of(variables: schema.Variables, folder: Folder) -> valid.Proxy | None:
+    url, auth = variables.pifleet_egress_proxy, variables.pifleet_egress_proxy_auth
+    if auth and not url:
+        folder.mistakes.add("pifleet_egress_proxy_auth", "a login without a proxy",
+                            "name it in pifleet_egress_proxy, or remove the login")
+    if re.match(r"http://(localhost|127\.|\[::1\])", url):
+        folder.mistakes.add("pifleet_egress_proxy", show(url), "use an address of its own; squid reaches no loopback")
+    return valid.Proxy(url, folder.secret(auth)) if url else None
 
 
 def image_of(variables: schema.Variables, folder: Folder) -> Image:

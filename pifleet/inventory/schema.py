@@ -108,6 +108,7 @@ class Model(Strict):
     key: SecretSource | None = None
     models: list[rules.ModelId] = []
     proxy: rules.ProxyUrl = Field(default="", description="an http proxy on the way to the model")
+    proxy_auth: SecretSource | None = Field(default=None, description="USER:PASSWORD for the proxy")
     ca: rules.FilePath = Field(default="", description="a PEM file with the only authorities trusted for it")
 
 
@@ -180,6 +181,9 @@ class Variables(Strict):
     pifleet_repos: dict[rules.ThingName, Repo] = {}
     pifleet_developers: dict[rules.DeveloperName, Developer] = Field(description="developers by name, or {}")
     pifleet_egress_sets: dict[rules.ThingName, list[EgressEntry]] = {}
+    pifleet_egress_proxy: rules.ProxyUrl = Field(
+        default="", description="an http proxy on the way from the hosts to what egress lists")
+    pifleet_egress_proxy_auth: SecretSource | None = Field(default=None, description="USER:PASSWORD for that proxy")
     pifleet_pi_version: rules.Version = "0.87.1"
     pifleet_node_version: rules.Version = "24.21.0"
     pifleet_image_base: rules.ImageBase = "debian"

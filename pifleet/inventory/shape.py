@@ -68,7 +68,7 @@ def _description(location: Location) -> str:
 
 def _seen(location: Location, value: Any) -> str:
     """What stood there; nothing that may be a secret: keys, tokens, private keys, users and passwords in addresses."""
-    if "key" in location or "auth" in location or "PRIVATE" in str(value):
+    if "key" in location or any(str(part).endswith("auth") for part in location) or "PRIVATE" in str(value):
         return HIDDEN
     if isinstance(value, str) and re.search(r"//[^/]*@", value):
         return "an address with a user or a password"

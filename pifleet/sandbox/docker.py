@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pifleet import observe
 from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
-from pifleet.desired import gateway
+from pifleet.desired import egress, gateway
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Host, Sandbox
 from pifleet.lock import claimed, run_claimed
@@ -80,7 +80,7 @@ class DockerDriver:
         self._done(sandbox, "stop", run_claimed(self._connected(), sandbox, argv, "stop", ENGINE_SECONDS))
 
     def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
-        request = {"keys": gateway.keys(), "container": sandbox.container, "root": str(sandbox.root),
+        request = {"keys": [gateway.keys(), egress.keys()], "container": sandbox.container, "root": str(sandbox.root),
                    "clients": sandbox.egress_sets}
         said = observe.ask(self._host, "outside", request, self._connected())
         return said if isinstance(said, dict) else {}

@@ -36,7 +36,7 @@ def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
         closed.user(rows, SANDBOX_UID, said.inside),
         rows.check("policy", refused, "files outside are refused" if refused else "not enforced: outside is open"),
         closed.names_of_keys(rows, said.inside),
-        *parts.egress(rows, box.egress, said.reached),
+        *parts.egress(rows, box.egress, said.reached, box.egress_sets),
         *parts.pi(rows, fleet, said.inside, prompted=_scripted(fleet, box)),
         *parts.repos(rows, box, said.inside),
         *(rows.left_open(name, text) for name, text in LEFT_OPEN),

@@ -47,10 +47,16 @@ def repos(rows: Rows, box: Sandbox, inside: Json) -> Iterator[Check]:
         yield rows.check(f"repo {name}", bool(head) and base is not False, text)
 
 
-def egress(rows: Rows, allowed: Sequence[Destination], reached: object) -> Iterator[Check]:
-    """Whether what the list allows is let through, and answers: the sandbox's word, which cannot open anything."""
-    if not allowed:
+def egress(rows: Rows, allowed: Sequence[Destination], reached: object, sets: Sequence[str] = ()) -> Iterator[Check]:
+    """Whether what the list allows is let through, and answers: the sandbox's word, which cannot open anything.
+
+    `sets` are those that it names besides, and of which nobody here knows what they mean.
+    """
+    if sets:
+        yield rows.note(f"allowed: {', '.join(sets)}", "not asked; what these mean is its host's matter")
+    elif not allowed:
         yield rows.check("allowed", True, "nothing but the model")
+    if not allowed:
         return
     said = reached if isinstance(reached, dict) else {}
     ends: dict[str, list[str]] = {"answers": [], "silent": [], "refused": []}

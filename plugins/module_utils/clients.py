@@ -112,6 +112,13 @@ def _environment():
     return {key.strip(): value.strip().strip("\"'") for key, _, value in pairs}
 
 
+def _proxies():
+    """The ways out of every login, by scheme, as the clients themselves have them."""
+    environment = _environment()
+    return {scheme: environment[name] for scheme in ("http", "https")
+            for name in (scheme.upper() + "_PROXY", scheme + "_proxy") if environment.get(name)}
+
+
 def _default(folders, name, pattern):
     """What an installed client looks up unless told, in its own words."""
     places = [path for folder in folders for path in sorted(glob.glob(folder))]
@@ -126,8 +133,9 @@ def _default(folders, name, pattern):
 
 def _fetch(url, accept):
     # Only http and https come here, see _bare.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler(_proxies()))
     request = urllib.request.Request(url, headers={"Accept": accept, "User-Agent": "pifleet"})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
+    with opener.open(request, timeout=SECONDS) as answer:
         return answer.geturl(), answer.read(LARGEST).decode("utf-8", "replace")
 
 

@@ -23,7 +23,7 @@ FOUND_LIMIT = 20
 
 def main(request, out=None):
     """Answer `request` ({"keys", "container", "root", "clients", "nonce"}) on standard output: the nonce, then JSON."""
-    hunt = Hunt(keys_of(request["keys"]))
+    hunt = Hunt(sorted({key for folder in request["keys"] for key in keys_of(folder)}))
     pids = processes(request["container"])
     for pid in pids:
         hunt.process(pid)
@@ -38,12 +38,12 @@ def main(request, out=None):
 
 
 def keys_of(folder):
-    """The values that the gateway puts into headers, from the files that it reads them from."""
+    """The values that gateway and proxies put into headers, from the files that they read them from."""
     found = set()
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         content = paths.read_file(os.path.join(folder, name)) or b""
         found.update(value for value in VALUE.findall(content) if len(value) >= SHORTEST)
-    return sorted(found)
+    return found
 
 
 def processes(container):

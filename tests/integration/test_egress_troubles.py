@@ -80,7 +80,8 @@ CONF, RULES, FRONT_CONF = (f"/etc/pifleet/egress/{name}" for name in ("squid.con
 BREAK_CONF = f"printf 'http_access allow all\\nnonsense here\\n' >> {CONF}"
 GATE_CONF = "/etc/pifleet/gateway/nginx.conf"
 PROXY, NGINX, GATEWAY = "pifleet-egress-proxy", "pifleet-egress", "pifleet-gateway"
-SOON = {f"service {PROXY}", f"service {NGINX}", f"service {GATEWAY}", "egress socket", "model socket", "engine"}
+SOON = {f"service {PROXY}", f"service {NGINX}", f"service {GATEWAY}", "egress socket", "model socket", "engine",
+        "packet filter"}
 # What is done on the host, and an item that the plan then names; without one it comes back by itself.
 TROUBLES: dict[str, tuple[str, str]] = {
     "squid killed": (f"pkill -9 -P $(systemctl show -P MainPID {PROXY})", ""),

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pifleet.desired import egress as desired
+from pifleet.desired import secret_sources
 from pifleet.egress import Destination, NotAnEntry, entry, of_clients, smallest
 from pifleet.errors import BadInput
-from pifleet.fleet import Fleet, Model, Sandbox
+from pifleet.fleet import Fleet, Model, Proxy, Sandbox
 from pifleet.patterns.docker.desired import files
 from pifleet.playbook import spec_for_playbook
+from pifleet.secret import SecretSource
 from tests.unit.fleets import as_it_should_be, box, fleet, spec
 from tests.unit.inventories import fleet as fleet_of
 from tests.unit.inventories import written
@@ -145,6 +148,32 @@ def test_squid_allows_each_sandbox_its_own_list_and_then_refuses_everybody() -> 
         "http_access deny everybody",
     ]
     assert re.findall("acl to_ana-main_1 (.*)", conf) == ["dstdomain -n a.com", "dstdomain -n b.com"]
+
+
+PROXY = Proxy("http://proxy.lan:3128/", SecretSource("env", "LOGIN"))
+
+
+def test_behind_a_proxy_only_what_is_private_is_reached_without_it() -> None:
+    of = with_lists(ana=(Destination("a.com", 443),), bo=(Destination("d.lan", 8443, private=True),))
+    files = {file["path"].rpartition("/")[2]: file["content"] for file in desired.files(of.sandboxes, {}, PROXY)}
+
+    ways = [line for line in files["squid.conf"].splitlines() if line.startswith(("include", "always", "never_direct"))]
+    assert ways == ["include /run/pifleet/parent.conf", "always_direct allow from_bo-main to_bo-main_0 port_8443",
+                    "never_direct allow everybody"]
+    assert "\t\tip daddr $PARENT4 tcp dport 3128 accept\n" in files["rules.nft"]
+    assert "tcp dport { 8443 } ip dscp set cs0 accept" in files["rules.nft"]
+    assert "\t\ttcp dport {" not in files["rules.nft"]
+    assert files["parent"] == "proxy.lan:3128 login\n"
+
+
+def test_the_login_of_that_proxy_is_a_secret_of_the_host_and_in_no_file_of_the_spec() -> None:
+    of = replace(with_lists(ana=()), egress_proxy=PROXY)
+
+    assert desired.secrets(PROXY) == [{
+        "path": "/etc/pifleet/egress/keys/proxy.login", "mode": "0600", "template": 'login "{}";\n',
+        "secret": "egress:proxy_auth", "part": "egress_proxy"}]
+    assert secret_sources(of)["egress:proxy_auth"] == PROXY.auth
+    assert (desired.secrets(Proxy("http://proxy.lan:3128")), desired.secrets(None)) == ([], [])
 
 
 def test_every_name_is_compared_without_a_reverse_lookup_and_nobody_is_let_in_for_being_local() -> None:

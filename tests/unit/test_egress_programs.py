@@ -88,4 +88,61 @@ def test_the_rules_open_the_hosts_resolvers_and_nothing_else_there(
 
     monkeypatch.setattr(builtins, "open", opened)
 
-    assert proxy.resolvers() == "define RESOLVERS4 = {{ {} }}\ndefine RESOLVERS6 = {{ {} }}\n".format(*told)
+    assert proxy.defined("RESOLVERS", proxy.resolvers()) == (
+        "define RESOLVERS4 = {{ {} }}\ndefine RESOLVERS6 = {{ {} }}\n".format(*told))
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("\n", ("", "", False)), ("proxy.lan:3128\n", ("proxy.lan", "3128", False)),
+    ("[fd00::1]:3128 login\n", ("fd00::1", "3128", True)),
+])
+def test_the_proxy_on_the_way_out_is_read_from_its_file(
+    proxy: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, told: tuple[str, str, bool]
+) -> None:
+    monkeypatch.setattr(proxy, "PARENT", str(tmp_path / "parent"))
+    (tmp_path / "parent").write_text(text)
+
+    assert proxy.parent() == told
+
+
+def test_addresses_that_a_name_leads_to_by_turns_are_all_remembered_and_those_of_another_name_are_not(
+    proxy: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = {"proxy.lan": iter(["192.0.2.1", "192.0.2.2", None]), "other.lan": iter(["192.0.2.3"])}
+
+    def getaddrinfo(name: str, *_: Any, **__: Any) -> list[Any]:
+        address = next(answers[name])
+        if address is None:
+            raise OSError
+        return [(None, None, None, None, (address, 0))]
+
+    def looked(name: str) -> frozenset[str]:
+        (tmp_path / "parent").write_text(f"{name}:3128\n")
+        parent.look(name)
+        return frozenset(parent.addresses())
+
+    monkeypatch.setattr(proxy, "PARENT", str(tmp_path / "parent"))
+    monkeypatch.setattr(proxy.socket, "getaddrinfo", getaddrinfo)
+    parent = proxy.Parent()
+
+    assert [looked(name) for name in ("proxy.lan", "proxy.lan", "proxy.lan", "other.lan")] == [
+        {"192.0.2.1"}, {"192.0.2.1", "192.0.2.2"}, {"192.0.2.1", "192.0.2.2"}, {"192.0.2.3"}]
+    (tmp_path / "parent").write_text("third.lan:3128\n")
+    assert parent.addresses() == frozenset()
+
+
+def test_a_login_goes_to_squid_in_a_file_of_its_own_with_what_would_mean_something_else_encoded(
+    proxy: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("PARENT", "LOGIN", "PARENT_CONF"):
+        monkeypatch.setattr(proxy, name, str(tmp_path / name))
+    monkeypatch.setattr(proxy, "USER", "root")
+    (tmp_path / "PARENT").write_text("proxy.lan:3128 login\n")
+    (tmp_path / "LOGIN").write_text('login "ana:p s:%@#";\n')
+    monkeypatch.setattr(proxy.os, "fchown", lambda *_: None)
+
+    proxy.write_parent()
+
+    assert (tmp_path / "PARENT_CONF").read_text() == (
+        "cache_peer proxy.lan parent 3128 0 no-query no-digest default login=ana:p%20s%3A%25%40%23\n")
+    assert oct((tmp_path / "PARENT_CONF").stat().st_mode)[-3:] == "640"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pifleet.desired import gateway
@@ -22,6 +24,16 @@ def test_a_model_with_a_proxy_has_a_tunnel_of_its_own_and_others_have_none():
     assert services["pifleet-tunnel-far"]["argv"][-3:] == [
         "/var/lib/pifleet/tunnels/far.sock", "proxy.lan:3128", "far.example.com:8443"]
     assert services["pifleet-tunnel-far"]["user"] == "_pifleet"
+
+
+def test_a_tunnel_with_a_login_starts_as_root_and_is_told_whose_rights_are_enough():
+    paid = replace(PROXIED, proxy_auth=SecretSource("env", "LOGIN"))
+    [tunnel] = [service for service in gateway.services([paid]) if service["name"] == "pifleet-tunnel-far"]
+    login = "/etc/pifleet/gateway/keys/far.login"
+
+    assert (tunnel["user"], tunnel["argv"][-2:], tunnel["reads"]) == ("", [login, "_pifleet"], [login])
+    assert {"path": login, "mode": "0600", "template": 'login "{}";\n', "secret": "model:far:proxy_auth",
+            "part": "model_gateway"} in gateway.secrets([paid])
 
 
 def test_the_way_into_a_tunnel_is_open_to_nginx_only():

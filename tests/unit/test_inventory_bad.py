@@ -263,6 +263,16 @@ ROWS: list[Row] = [
     ("a proxy with a password", {"models/claude/proxy": "http://u:secret@proxy:3128"},
      ["pifleet_models.claude.proxy: saw an address with a user or a password; use http://HOST:PORT of a proxy that "
       "does CONNECT"]),
+    ("a login without a proxy", {"models/claude/proxy_auth": {"env": "LOGIN"},
+                                 "vars/pifleet_egress_proxy_auth": {"env": "LOGIN"}},
+     ["pifleet_models.claude.proxy_auth: saw a login without a proxy; name the proxy, or remove it",
+      "pifleet_egress_proxy_auth: saw a login without a proxy; name it in pifleet_egress_proxy, or remove the login"]),
+    ("a login that is written down", {"vars/pifleet_egress_proxy": "http://proxy.lan:3128",
+                                      "vars/pifleet_egress_proxy_auth": "ana:secret"},
+     ["pifleet_egress_proxy_auth: saw a value that is not shown; keep it outside: {env: NAME}, {file: PATH} or "
+      "{command: [PROGRAM, ...]}"]),
+    ("a proxy for egress on the hosts' own loopback", {"vars/pifleet_egress_proxy": "http://127.0.0.1:3128"},
+     ['pifleet_egress_proxy: saw "http://127.0.0.1:3128"; use an address of its own; squid reaches no loopback']),
     ("a proxy without a port", {"models/claude/proxy": "http://proxy"},
      ['pifleet_models.claude.proxy: saw "http://proxy"; use http://HOST:PORT of a proxy that does CONNECT']),
     ("models that are none, or named twice", {"defaults/model": ["dry", "dyr"], "developers/ana/model": ["dry", "dry"]},
