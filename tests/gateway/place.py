@@ -116,9 +116,10 @@ class Place:
         key.write_bytes(key.read_bytes() + crt.read_bytes())
         return key
 
-    def key(self, model: Model, value: str) -> None:
-        """Give a model's key file this value, as the role does."""
-        entry = next(entry for entry in gateway.secrets(self.models) if entry["secret"] == f"model:{model.name}")
+    def key(self, model: Model, value: str, which: str = "") -> None:
+        """Give a model's key file this value, as the role does; or the file of `which` (":proxy_auth")."""
+        secret = f"model:{model.name}{which}"
+        entry = next(entry for entry in gateway.secrets(self.models) if entry["secret"] == secret)
         path = Path(entry["path"])
         path.with_suffix(".new").write_text(entry["template"].replace("{}", value))
         path.with_suffix(".new").chmod(0o600)

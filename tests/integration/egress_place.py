@@ -58,12 +58,13 @@ class Place(Farm):
     """One host, three sandboxes of different lists, and the world around."""
 
     outside: Outside = field(kw_only=True)
+    variables: dict[str, Any] = field(default_factory=dict)
 
     @property
     def sources(self) -> list[str]:
         developers = {name: {"egress": entries} for name, entries in self.overlay.items()}
         variables = {
-            "pifleet_fleet": "egress", "pifleet_results": str(self.folder / "results"),
+            **self.variables, "pifleet_fleet": "egress", "pifleet_results": str(self.folder / "results"),
             "pifleet_models": {"dry": {"api": "scripted"}}, "pifleet_developers": developers,
             "pifleet_defaults": {"pattern": "docker", "model": "dry", "cpus": 1, "memory": "1g", "pids": 256},
         }

@@ -95,8 +95,8 @@ class Outside:
         return {
             "open.test": OPEN, "plain.test": OPEN, "wide.test": OPEN, "a.wide.test": OPEN, "other.test": OPEN,
             "notwide.test": OPEN,
-            "bo.test": OTHER, "inner.test": inner, "git.test": inner, "meta.test": METADATA, "self.test": own,
-            "loop.test": "127.0.0.1", "docker.test": "172.17.0.1",
+            "bo.test": OTHER, "inner.test": inner, "git.test": inner, "proxy.test": inner,
+            "meta.test": METADATA, "self.test": own, "loop.test": "127.0.0.1", "docker.test": "172.17.0.1",
         }
 
     def make(self) -> None:

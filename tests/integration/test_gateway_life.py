@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
+import pwd
+import re
 import runpy
 import signal
 import socket
@@ -12,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -286,7 +290,7 @@ class Proxy(threading.Thread):
 
     def __init__(self, port: int) -> None:
         super().__init__(daemon=True)
-        self.upstream, self.asked, self.carried = port, [], b""
+        self.upstream, self.asked, self.logins, self.carried = port, [], [], b""
         self.loop, self.ready = asyncio.new_event_loop(), threading.Event()
         self.start()
         self.ready.wait()
@@ -300,6 +304,7 @@ class Proxy(threading.Thread):
     async def connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.asked.append(head.split("\r\n")[0])
+        self.logins += re.findall("(?m)^Proxy-Authorization: Basic (.*)\r$", head)
         if "denied" in head:
             writer.write(b"HTTP/1.1 403 Not for you\r\n\r\n")
             writer.close()
@@ -343,6 +348,25 @@ class TestThroughAProxy:
         assert len(proxied.carried) > 500
         assert b"key-of" not in proxied.carried
         assert b"secret words" not in proxied.carried
+
+    def test_a_login_is_for_the_proxy_alone_and_its_reader_has_no_rights_left(self, here, proxied, monkeypatch):
+        monkeypatch.setattr(names, "SERVICE_USER", "nobody")
+        monkeypatch.setattr(names, "SERVICE_UID", pwd.getpwnam("nobody").pw_uid)
+        with_login = replace(here.models[0], name="known", proxy_auth=KEY)
+        here.configure([*here.models, with_login], [replace(here.boxes[0], other_models=("denied", "other", "known"))])
+        here.key(with_login, "key-of-known")
+        here.key(with_login, "ana:p ss:word", ":proxy_auth")
+        here.tunnel(with_login)
+        here.reload()
+        wait(here.answers)
+
+        assert here.ask(here.boxes[0], "POST", "/known/v1/messages", {}).status == 200
+        assert [base64.b64decode(login) for login in proxied.logins] == [b"ana:p ss:word"]
+        assert "Proxy-Authorization" not in here.provider.heads()[-1]
+        status = Path(f"/proc/{here.running[-1].pid}/status").read_text()
+        assert re.search(r"Uid:\t65534\t65534\t65534\t", status)
+        assert re.search(r"(?m)^Groups:\s*$", status)
+        assert re.search(r"(?m)^CapEff:\t0+$", status)
 
     def test_streams_come_through_and_so_does_a_cut(self, here, proxied):
         whole = here.ask(here.boxes[0], "POST", ASK, {"chunks": 10, "every": 0.02})
