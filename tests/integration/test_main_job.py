@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.hunting import Ground, hunt
+from tests.hunting.planting import planted
 from tests.integration.accounting import Accounting
 from tests.integration.conftest import FirstRun, Poison
 from tests.integration.farm import BIN, ROOT, Farm
+from tests.lab.hosts import Host
 
 SANDBOXES = ("ana/main", "bo/main", "cy/kernel", "cy/review", "di/main")
 
@@ -161,6 +163,16 @@ class TestNothingLeaks:
 
         assert hunt(poison.everything, _ground(provisioned)) == set()
 
+    def test_what_is_planted_in_each_of_these_places_is_found_there(self, provisioned: Farm) -> None:
+        host = provisioned.lab.host(provisioned.home_of("ana/main"))
+        engine = ("docker", "exec", "-i", host.container, "docker")
+        with planted(engine, "pi-ana-main", _root(host), provisioned.folder) as words:
+            hits = hunt(list(words.values()), _ground(provisioned))
+
+        found = {where for where, word in words.items() for hit, at in hits if word == hit and where in at}
+        assert found == set(words)
+        assert len(words) > 12
+
     def test_the_key_lies_where_only_root_reads_it(self, provisioned: Farm, poison: Poison) -> None:
         host = provisioned.lab.host(provisioned.home_of("ana/main"))
 
@@ -177,12 +189,16 @@ def _ground(farm: Farm) -> Ground:
     folders = [farm.folder, cache, *_new_in_temp(), Path.home() / ".ansible"]
     engines, keys = [], []
     for host in farm.lab.hosts().values():
-        argv = ["docker", "inspect", "-f", "{{.State.Pid}}", host.container]
-        root = Path("/proc", subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip(), "root")
+        root = _root(host)
         folders += [root / name for name in ("etc", "home", "opt", "root", "run", "srv", "tmp", "usr/local", "var")]
         keys.append(root / "etc/pifleet/gateway/keys/lab.conf")
         engines.append(("docker", "exec", host.container, "docker"))
     return Ground(folders, engines, except_for=keys)
+
+
+def _root(host: Host) -> Path:
+    argv = ["docker", "inspect", "-f", "{{.State.Pid}}", host.container]
+    return Path("/proc", subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip(), "root")
 
 
 def _new_in_temp() -> list[Path]:

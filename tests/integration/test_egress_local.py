@@ -1,0 +1,104 @@
+"""Egress on a host without systemd, this machine: the same lists hold, and our own keeper starts again what dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway.place import wait
+from tests.integration.egress_place import own_certificates
+from tests.integration.farm import BIN
+from tests.integration.test_egress import PIP
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="this machine as a host needs root"),
+    pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="this machine has systemd"),
+    pytest.mark.skipif(Path("/var/lib/pifleet").exists(), reason="a fleet lives here: scripts/demo --remove"),
+]
+LISTS: dict[str, list[Any]] = {"ana": [], "bo": ["pip"]}
+
+
+class Here:
+    """This machine as the only host of a fleet with two sandboxes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.inventory = folder / "inventory.json"
+        self.inventory.write_text(json.dumps({"all": {
+            "vars": {
+                "pifleet_fleet": "here", "pifleet_results": str(folder / "results"),
+                "pifleet_models": {"dry": {"api": "scripted"}},
+                "pifleet_defaults": {"model": "dry", "cpus": 1, "memory": "1g", "pids": 256},
+                "pifleet_developers": {name: {"egress": entries} for name, entries in LISTS.items()},
+            },
+            "children": {"pifleet_docker": {"hosts": {"local": {"ansible_connection": "local"}}}},
+        }}))
+
+    def pifleet(self, verb: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        argv = [str(BIN / "pifleet"), verb, "-i", str(self.inventory), *words]
+        return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=1500, check=False)
+
+    def pip(self, developer: str) -> subprocess.CompletedProcess[str]:
+        script = "rm -rf /tmp/pip; cat > /tmp/ca.pem"
+        self.pifleet("exec", developer, "--", "sh", "-c", script, stdin=own_certificates())
+        return self.pifleet("exec", developer, "--", "sh", "-c", PIP)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
+    made = Here(tmp_path_factory.mktemp("here"))
+    done = made.pifleet("provision", "--yes")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    yield made
+    gone = made.pifleet("remove", "--host", "local", "--yes", "--discard", "ana", "--discard", "bo")
+    assert gone.returncode == 0, gone.stdout[-3000:] + gone.stderr[-3000:]
+    assert rules() == ""
+
+
+def rules() -> str:
+    return subprocess.run(["nft", "list", "table", "inet", "pifleet"], capture_output=True, text=True).stdout
+
+
+def squid() -> list[int]:
+    found = subprocess.run(["pgrep", "-u", "_pifleet-proxy", "-x", "squid"], capture_output=True, text=True).stdout
+    return [int(pid) for pid in found.split()]
+
+
+def test_a_listed_source_works_and_is_refused_where_it_is_not_listed(here: Here) -> None:
+    listed, refused = here.pip("bo"), here.pip("ana")
+
+    assert (listed.returncode, "six" in listed.stdout) == (0, True), listed.stdout[-2000:] + listed.stderr[-2000:]
+    assert refused.returncode not in (0, 255)
+    assert "403" in refused.stdout + refused.stderr
+
+
+def test_a_squid_that_dies_or_whose_rules_are_gone_comes_back_with_them(here: Here) -> None:
+    [first] = squid()
+    os.kill(first, signal.SIGKILL)
+    wait(lambda: squid() not in ([], [first]))
+    second = squid()
+    subprocess.run(["nft", "delete", "table", "inet", "pifleet"], check=True)
+    wait(lambda: squid() not in ([], second))
+
+    assert "chain squid" in rules()
+    wait(lambda: here.pip("bo").returncode == 0, 120)
+    assert here.pifleet("plan").returncode == 0
+
+
+def test_rules_and_squid_of_a_stopped_keeper_are_named_and_repaired(here: Here) -> None:
+    os.kill(int(Path("/run/pifleet/pifleet-egress-proxy.pid").read_text()), signal.SIGTERM)
+    wait(lambda: squid() == [])
+    planned = [step["item"] for step in json.loads(here.pifleet("plan", "-o", "json").stdout)["steps"]]
+    closed = here.pip("bo").returncode
+    repaired = here.pifleet("provision", "--yes")
+
+    assert "service pifleet-egress-proxy" in planned
+    assert closed != 0
+    assert repaired.returncode == 0, repaired.stdout[-2000:] + repaired.stderr[-2000:]
+    assert here.pip("bo").returncode == 0
