@@ -3,7 +3,7 @@ It is sent over an exec and runs alone, on Python 3.9 and the standard library; 
 
 One request, a line of JSON, arrives on standard input: `proxy`, a URL ("": the one of the environment), and
 `destinations`, lists of [key, name, port, plain]. The answer is a line of JSON: by key "answers", "silent" where it was
-let through and nobody is there, or "refused".
+let through and nobody is there, "refused", or "closed" where there is no proxy.
 """
 
 from __future__ import annotations
@@ -43,12 +43,14 @@ def asked(proxy: tuple[str, int], name: str, port: int, plain: bool) -> str:
     except TimeoutError:
         return "silent"
     except OSError:
-        return "refused"
+        return "closed"
     status = head.split(" ")[1] if head.startswith("HTTP/") and " " in head else ""
+    if not status:
+        return "closed"
     own = "\r\nx-squid-error:" in head.lower()  # a plain request's answer may be the destination's own
     if status in SILENT and (own or not plain):
         return "silent"
-    return "answers" if status.startswith("2") or (plain and status and not own) else "refused"
+    return "answers" if status.startswith("2") or (plain and not own) else "refused"
 
 
 if __name__ == "__main__":

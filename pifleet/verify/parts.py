@@ -50,6 +50,7 @@ def repos(rows: Rows, box: Sandbox, inside: Json) -> Iterator[Check]:
 def egress(rows: Rows, allowed: Sequence[Destination], reached: object, sets: Sequence[str] = ()) -> Iterator[Check]:
     """Whether what the list allows is let through, and answers: the sandbox's word, which cannot open anything.
 
+    What is refused although it is listed is a warning: the name leads where no list without `private: true` may.
     `sets` are those that it names besides, and of which nobody here knows what they mean.
     """
     if sets:
@@ -59,14 +60,17 @@ def egress(rows: Rows, allowed: Sequence[Destination], reached: object, sets: Se
     if not allowed:
         return
     said = reached if isinstance(reached, dict) else {}
-    ends: dict[str, list[str]] = {"answers": [], "silent": [], "refused": []}
+    ends: dict[str, list[str]] = {"answers": [], "silent": [], "refused": [], "": []}
     for one in map(str, allowed):
-        ends[said[one] if said.get(one) in ("answers", "silent") else "refused"].append(one)
+        ends[said[one] if said.get(one) in tuple(ends) else ""].append(one)
     text = f"{len(ends['answers'])} of {len(allowed)} answer"
-    if ends["refused"]:
-        yield rows.check("allowed", False, text, f"refused all the same: {', '.join(ends['refused'])}")
-    elif ends["silent"]:
-        yield rows.warn("allowed", text, f"let through, but nobody is there: {', '.join(ends['silent'])}")
+    troubles = [f"{words}: {', '.join(ends[end])}" for end, words in (
+        ("", "no way out at all"), ("refused", "refused, as what leads to a private address is without private: true"),
+        ("silent", "let through, and nobody is there")) if ends[end]]
+    if ends[""]:
+        yield rows.check("allowed", False, text, "; ".join(troubles))
+    elif troubles:
+        yield rows.warn("allowed", text, "; ".join(troubles))
     else:
         yield rows.check("allowed", True, text, ", ".join(ends["answers"]))
     yield rows.left_open("egress", "by name and port; what is behind an address, under which other TLS name, "

@@ -116,7 +116,8 @@ def test_a_hypervisor_s_socket_that_could_be_opened_is_said():
 @pytest.mark.parametrize(("reached", "verdict", "saw"), [
     ({"a.example:443": "answers", "http://.b.example:80": "answers"}, "pass", "http://.b.example:80, a.example:443"),
     ({"a.example:443": "answers", "http://.b.example:80": "silent"}, "warn", "nobody is there: http://.b.example:80"),
-    ({"a.example:443": "refused", "http://.b.example:80": "answers"}, "fail", "refused all the same: a.example:443"),
+    ({"a.example:443": "refused", "http://.b.example:80": "answers"}, "warn", "without private: true: a.example:443"),
+    ({"a.example:443": "closed", "http://.b.example:80": "answers"}, "fail", "no way out at all: a.example:443"),
     ({"a.example:443": ["answers"]}, "fail", "http://.b.example:80, a.example:443"),
     ("lies", "fail", ""), (None, "fail", ""),
 ])
@@ -134,7 +135,7 @@ def test_what_the_host_s_own_clients_are_configured_for_is_allowed_too() -> None
     found = Found(INSIDE, {**OUTSIDE, "clients": clients}, TRIED, {"pypi.example:443": "answers"})
 
     [check] = [check for check in judged(found, replace(BOX, egress_sets=("pip",))) if check.name == "allowed"]
-    assert (check.verdict, check.saw) == ("fail", "refused all the same: files.example:443")
+    assert (check.verdict, check.saw) == ("fail", "no way out at all: files.example:443")
 
 
 def test_what_the_host_reaches_for_it_is_tried_directly():
