@@ -10,7 +10,7 @@ import pytest
 
 from pifleet.errors import PifleetError
 from pifleet.results import apply, choose, compare, list_generations, listing, overview, patch, restore, verify
-from tests.results.box import everything
+from tests.results.box import Box, everything
 from tests.results.site import Site
 from tests.results.tripwires import WIRES
 
@@ -90,10 +90,16 @@ def test_no_wire_fires_when_a_generation_is_looked_at_restored_applied_and_verif
     assert planted.fired() == []
 
 
+def brought_home(box: Box) -> Path:
+    """The plain files of a pull that is known to have brought some: what follows must not happen anywhere else."""
+    done = box.pull(repos=["api", *WIRES])
+    assert done.path == str(box.folder()), done.trouble
+    return box.folder()
+
+
 def test_no_wire_fires_when_a_person_uses_git_in_any_folder_of_the_results(planted: Site) -> None:
     box = planted.box
-    done = box.pull(repos=["api", *WIRES])
-    folders = [path for path in Path(done.path).rglob("*") if path.is_dir() and not path.is_symlink()]
+    folders = [path for path in brought_home(box).rglob("*") if path.is_dir() and not path.is_symlink()]
     assert {"embedded-repository", "gitfile", "commondir"} <= {folder.name for folder in folders}
     for folder in folders:
         planted.careless(folder, "git", "status")
@@ -102,8 +108,7 @@ def test_no_wire_fires_when_a_person_uses_git_in_any_folder_of_the_results(plant
 
 
 def test_writing_to_every_file_of_the_results_changes_nothing_outside(planted: Site) -> None:
-    done = planted.box.pull(repos=["api", *WIRES])
-    written = [path for path in Path(done.path).rglob("*") if path.is_file()]
+    written = [path for path in brought_home(planted.box).rglob("*") if path.is_file()]
     assert len(written) > len(WIRES)
     for path in written:
         path.write_text("overwritten by a person\n")
