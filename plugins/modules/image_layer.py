@@ -3,6 +3,7 @@
 It must not know what the layer is for."""
 
 import io
+import json
 import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
@@ -50,7 +51,13 @@ def ensure(engine, params, check):
     if not base:
         raise EngineError(404, "%s is not there to be built on" % params["base"])
     found = engine.find("/images/%s/json" % params["name"])
-    if not fits(found, base, params):
+    lost = None if fits(found, base, params) else nameless(engine, base, params)
+    if lost:
+        found = lost
+        done.append("name put back")
+        if not check:
+            name(engine, lost["Id"], params["name"])
+    elif not fits(found, base, params):
         done.append("built")
         if not check:
             query = {"t": params["name"], "networkmode": "none", "forcerm": "1"}
@@ -61,9 +68,21 @@ def ensure(engine, params, check):
     if not other or other["Id"] != (found or {}).get("Id"):
         done.append("named")
         if not check:
-            repository, _, tag = params["also"].rpartition(":")
-            engine.post("/images/%s/tag" % found["Id"], query={"repo": repository, "tag": tag})
+            name(engine, found["Id"], params["also"])
     return done
+
+
+def nameless(engine, base, params):
+    """The wanted layer that lost its name: built anew, it would be another one for those that use it."""
+    mine = json.dumps({"label": ["%s=%s" % (LABEL, params["hash"])]})
+    listed = engine.get("/images/json", {"all": "1", "filters": mine})
+    made = [engine.find("/images/%s/json" % entry["Id"]) for entry in listed]
+    return next((image for image in made if fits(image, base, params)), None)
+
+
+def name(engine, image, full):
+    repository, _, tag = full.rpartition(":")
+    engine.post("/images/%s/tag" % image, query={"repo": repository, "tag": tag})
 
 
 def main():

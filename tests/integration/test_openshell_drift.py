@@ -129,7 +129,7 @@ DAMAGES = [
            "registered"),
     Damage("a key of the gateway's gone", "stopped", root(f"rm {TLS}/jwt/signing.pem"), "openshell gateway",
            "certificates"),
-    Damage("the client's account gone", "stopped", root("userdel _pifleet-client"), "user _pifleet-client"),
+    Damage("the client's account gone", "stopped", root("userdel -f _pifleet-client"), "user _pifleet-client"),
     Damage("a program written over", "stopped", root(f"echo >> $(readlink -f {BIN}/openshell-sandbox)"), "openshell",
            "intact"),
     Damage("the image's name gone", "stopped", root(
