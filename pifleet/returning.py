@@ -28,7 +28,10 @@ def lost(found: Look, steps: Iterable[Step]) -> dict[str, Pull]:
     gone = {}
     for step in steps:
         box = found.fleet.sandbox(step.sandbox) if step.kind == "sandbox" and step.action == "create" else None
-        if not box or keeps_work(found.fleet, box.title) or not found.seen[step.host].data["paths"].get(str(box.root)):
+        if not box or keeps_work(found.fleet, box.title):
+            continue
+        seen = found.seen[step.host].data
+        if box.pattern in seen["unknown"] or not seen["paths"].get(str(box.root)):  # what was not seen may be there
             continue
         if kept := list_generations(Path(found.fleet.results), box.id):
             gone[box.title] = Pull(box.title, kept[-1].number, "unchanged", 0.0, 0)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import tarfile
+from concurrent import futures
 
 from ansible_collections.pifleet.fleet.plugins.module_utils import openshell_trust as trust
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import EngineError
@@ -15,6 +16,8 @@ LABEL = "openshell.ai/sandbox-"
 FLEET = "pifleet.fleet"
 ETC = "/opt/pifleet/etc"
 TEXT_LIMIT = 1 << 20
+# Each asks the gateway's command twice and the engine some times; one after the other, many would take too long.
+AT_ONCE = 8
 
 
 def observe(spec, engine, agents):
@@ -43,8 +46,10 @@ def observe(spec, engine, agents):
     made = containers(engine, gateway["namespace"])
     found = {key: unlisted(box, status["answers"]) for key, box in boxes.items() if key in made}
     found.update(("%s/%s" % (one["workspace"], one["name"]), one) for one in listed)
-    for key, one in found.items():
-        answer["sandboxes"][key] = sandbox(client, engine, one, boxes.get(key), made.get(key), agents)
+    with futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        looks = {key: pool.submit(sandbox, client, engine, one, boxes.get(key), made.get(key), agents)
+                 for key, one in found.items()}
+        answer["sandboxes"] = {key: seen.result() for key, seen in looks.items()}
     return answer
 
 

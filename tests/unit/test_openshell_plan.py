@@ -182,6 +182,12 @@ def test_a_sandbox_that_nobody_can_be_asked_about_is_not_made_a_second_time() ->
     assert [(step.action, step.why) for step in made] == [("change", "its gateway does not answer")]
 
 
+def test_what_took_too_long_to_look_at_is_said_to_be_unseen_and_not_to_be_missing() -> None:
+    made = compare(spec(), {"openshell": {}, "unknown": {"openshell": "took longer than 15 s"}})
+
+    assert [step.why for step in made if step and step.kind == "sandbox"] == ["cannot be seen: took longer than 15 s"]
+
+
 def test_under_a_policy_of_all_no_sandbox_is_judged_by_a_policy_that_is_not_its_own() -> None:
     def change(seen: Json) -> None:
         seen["gateway"]["policy_of_all"], box_of(seen)["policy"] = True, None

@@ -22,8 +22,9 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
     yield from _gateway(host, wanted["gateway"], seen)
     for workspace in wanted["workspaces"]:
         yield from _workspace(host, workspace, (seen.get("workspaces") or {}).get(workspace["name"]))
+    image, unseen = (seen.get("image") or {}).get("id"), (observed.get("unknown") or {}).get("openshell", "")
     for box in wanted["sandboxes"]:
-        yield from _sandbox(host, box, _of(seen, box["workspace"], box["name"]), (seen.get("image") or {}).get("id"))
+        yield from _sandbox(host, box, _of(seen, box["workspace"], box["name"]), image, unseen)
     yield from _orphans(host, spec["fleet"], wanted["sandboxes"], seen)
     for name in seen.get("left") or ():
         yield Step("access", host, "", _key_of(name), "change", "nobody in the inventory works there any more",
@@ -100,13 +101,14 @@ def _workspace(host: str, wanted: Json, seen: Json | None) -> Iterator[Step | No
     yield item(host, "access", f"route {name}", SANDBOX_PART, route, (seen or ABSENT).get("route") or ABSENT)
 
 
-def _sandbox(host: str, box: Json, seen: Json | None, image: str | None) -> Iterator[Step | None]:
+def _sandbox(host: str, box: Json, seen: Json | None, image: str | None, unseen: str) -> Iterator[Step | None]:
     def step(action: str, why: str, before: Json, after: Json, *, destructive: bool = False) -> Step:
         return Step("sandbox", host, box["title"], "sandbox", action, why, SANDBOX_PART, before, after, destructive)
 
     if seen is None or _gone(seen):
+        why = "its container is gone" if seen else f"cannot be seen: {unseen}" if unseen else "sandbox is missing"
         yield from _repos(host, box, {})
-        yield step("create", "its container is gone" if seen else "sandbox is missing", ABSENT, {"image": box["image"]})
+        yield step("create", why, ABSENT, {"image": box["image"]})
         return
     if seen["phase"] == "Unknown":
         yield step("change", "its gateway does not answer", {"phase": "Unknown"}, {"phase": "Ready"})
