@@ -72,7 +72,9 @@ class Package:
 
 @dataclass(frozen=True)
 class OpenShell:
-    """The OpenShell that hosts of `pifleet_openshell` get: its `version` and the packages that hold it."""
+    """The OpenShell that hosts of `pifleet_openshell` get: its `version`, the packages that hold it, and the oldest
+    Docker engine under which it is installed."""
 
     version: str = ""
     packages: tuple[Package, ...] = ()
+    engine: str = "28.0.0"

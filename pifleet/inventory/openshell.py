@@ -43,7 +43,7 @@ def openshell(raw: RawInventory, said: schema.OpenShell | None, folder: Folder) 
         elif one.file and not folder.at(one.file).is_file():
             mistakes.add(path(VARIABLE, "packages", number, "file"), show(one.file), "name a file that is there")
         packages.append(Package(one.sha256, str(folder.at(one.file)) if one.file else "", one.url))
-    return OpenShell(said.version, tuple(packages))
+    return OpenShell(said.version, tuple(packages), said.engine)
 
 
 def check_sandboxes(fleet: Fleet, mistakes: Mistakes) -> None:

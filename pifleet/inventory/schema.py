@@ -170,6 +170,7 @@ class OpenShell(Strict):
 
     version: rules.OpenShellVersion
     packages: list[Package] = Field(min_length=1, description="that hold command, gateway and supervisor")
+    engine: rules.Version = Field(default="28.0.0", description="the oldest Docker engine to install it under")
 
 
 class Variables(Strict):

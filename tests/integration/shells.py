@@ -109,7 +109,8 @@ def overlay(lab: Lab, folder: Path, release: tuple[str, list[dict[str, str]]], k
     return {
         "pifleet_fleet": "shells",
         "pifleet_results": str(folder / "results"),
-        "pifleet_openshell": {"version": version, "packages": files},
+        # The lab's hosts have their distribution's own engine, and the double works with that.
+        "pifleet_openshell": {"version": version, "packages": files, "engine": "20.10.0"},
         "pifleet_defaults": {"pattern": "openshell", "model": "lab", "cpus": 1, "memory": "768m"},
         "pifleet_models": {"lab": {**keyed, "models": ["lab-1"]}, "dry": {"api": "scripted"}},
         "pifleet_repos": {

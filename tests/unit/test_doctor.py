@@ -60,7 +60,7 @@ class TestGateway:
 
     @pytest.mark.parametrize(("name", "seen", "verdict"), [
         ("landlock", {"kernel": "5.10.0-30-amd64"}, "fail"),
-        ("engine for openshell", {"engine": {"answers": True, "version": "26.1.5"}}, "warn"),
+        ("engine for openshell", {"engine": {"answers": True, "version": "26.1.5"}}, "fail"),
         ("openshell", {"openshell": {}}, "warn"),
         ("openshell", {"openshell": {**GATEWAY["openshell"], "gateway": {"version": "0.1.5"}}}, "fail"),
     ])

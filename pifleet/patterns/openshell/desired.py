@@ -93,6 +93,7 @@ def pi_models(model: Model) -> dict[str, Any]:
 def _gateway(fleet: Fleet) -> dict[str, Any]:
     return {
         "name": GATEWAY, "generation": GENERATION, "driver": DRIVER, "version": fleet.openshell.version,
+        "engine": fleet.openshell.engine,
         "endpoint": f"https://127.0.0.1:{PORT}", "namespace": _namespace(fleet), "config": str(CONFIG),
         "packages": [
             {"name": one.name, "sha256": one.sha256, "file": one.file, "url": one.url}

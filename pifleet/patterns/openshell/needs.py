@@ -10,9 +10,8 @@ from pifleet.plan import Json
 from pifleet.report import Check
 from pifleet.versions import numbers
 
-# Landlock came with 5.13 (landlock(7)); OpenShell asks for Docker 28 (its documentation: "Support matrix").
+# Landlock came with 5.13 (landlock(7)); whether it is switched on is asked of the kernel itself, by role preflight.
 LANDLOCK_KERNEL = (5, 13)
-ENGINE = "28.0"
 
 
 def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
@@ -21,10 +20,10 @@ def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
     kernel = str(seen["kernel"])
     yield Check.of(host, "landlock", numbers(kernel)[:2] >= LANDLOCK_KERNEL, f"kernel {kernel}",
               "use kernel 5.13 or newer: older ones do not enforce the file system policy of sandboxes")
-    engine = str(seen["engine"].get("version", ""))
-    if seen["engine"].get("answers") and numbers(engine) < numbers(ENGINE):
-        yield Check(host, "engine for openshell", "warn", f"Docker {engine}; OpenShell is made for {ENGINE}",
-                    try_=f"install Docker {ENGINE} or newer there before its first sandbox")
+    engine, oldest = str(seen["engine"].get("version", "")), fleet.openshell.engine
+    if seen["engine"].get("answers") and numbers(engine) < numbers(oldest):
+        yield Check(host, "engine for openshell", "fail", f"Docker {engine}; OpenShell needs {oldest}",
+                    try_=f"install Docker {oldest} or newer there before its first sandbox")
     programs, gateway = (seen["openshell"].get(key) or {} for key in ("programs", "gateway"))
     if not programs.get("gateway"):
         yield Check(host, "openshell", "warn", "no gateway is there; provision installs one", try_="pifleet provision")
