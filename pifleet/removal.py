@@ -106,7 +106,7 @@ def _spec(found: Look, host: str, going: Sequence[Target], *, whole: bool) -> Sp
 
 def _has_folder(data: Mapping[str, object], box: Sandbox) -> bool:
     paths = data["paths"]
-    return bool(isinstance(paths, Mapping) and paths.get(str(box.root / "workspace")))
+    return bool(isinstance(paths, Mapping) and paths.get(str(box.root)))
 
 
 def _left(found: Look, host: str) -> list[Sandbox]:

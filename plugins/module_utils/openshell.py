@@ -7,8 +7,10 @@ import os
 import pwd
 import re
 import subprocess
+import time
 
 SECONDS = 30
+PAUSE = 0.5
 COMMANDS = {"command": "openshell", "gateway": "openshell-gateway", "supervisor": "openshell-sandbox"}
 SUMS = "SHA256SUMS"
 FIELD = re.compile(r"^\s+(\w[\w ]*):\s+(.*)$", re.MULTILINE)
@@ -97,6 +99,18 @@ class Client:
     def on_their_way(self):
         """The names of sandboxes that a gateway which starts again has not yet spoken to."""
         return [found["name"] for found in self.sandboxes() if found["phase"] in ("Provisioning", "Starting")]
+
+    def settle(self, seconds):
+        """Wait until the gateway answers, and no sandbox that it found again is still on its way to Ready.
+
+        Raises ShellError where it does not answer in `seconds`, or is of another version; sandboxes may take longer.
+        """
+        end = time.monotonic() + seconds
+        while not self.status()["answers"] and time.monotonic() < end:
+            time.sleep(PAUSE)
+        self.require()
+        while self.on_their_way() and time.monotonic() < end:
+            time.sleep(PAUSE)
 
     def route(self, workspace):
         """Provider and model of the workspace's inference route, or None; the command has no JSON for it."""

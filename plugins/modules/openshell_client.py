@@ -6,7 +6,6 @@ import os
 import pwd
 import subprocess
 import tempfile
-import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, paths
@@ -87,16 +86,6 @@ def register(gateway):
     paths.write_file(os.path.join(folder, "metadata.json"), metadata.encode(), 0o600, account.pw_uid, account.pw_gid)
 
 
-def wait(client):
-    """Until the gateway answers, and no sandbox that it found again is still on its way to Ready."""
-    end = time.monotonic() + SECONDS_TO_ANSWER
-    while not client.status()["answers"] and time.monotonic() < end:
-        time.sleep(0.5)
-    client.require()
-    while client.on_their_way() and time.monotonic() < end:
-        time.sleep(0.5)
-
-
 def main():
     module = AnsibleModule(
         {"gateway": {"type": "dict", "required": True}, "answers": {"type": "bool", "default": False}},
@@ -111,7 +100,7 @@ def main():
             if not module.check_mode:
                 register(gateway)
         if module.params["answers"]:
-            wait(openshell.Client(gateway))
+            openshell.Client(gateway).settle(SECONDS_TO_ANSWER)
     except (openshell.ShellError, paths.PathError, OSError, KeyError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(done), done=done)

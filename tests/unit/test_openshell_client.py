@@ -68,6 +68,46 @@ def test_an_error_is_shown_without_colours_and_control_characters(text: bytes, w
     assert " ".join(openshell.said(text).split()) == wanted
 
 
+class Starting(openshell.Client):  # type: ignore[misc,name-defined]
+    """A client of a gateway that answers after some questions, and then finds its sandboxes again, one each time."""
+
+    def __init__(self, silent: int, found_again: int, version: str = "0.0.111") -> None:
+        super().__init__({"bin": "/nonexistent", "version": "0.0.111", "generation": "0.0"})
+        self.silent, self.lost, self.version, self.asked = silent, found_again, version, 0
+
+    def status(self) -> dict[str, object]:
+        self.silent -= 1
+        return {"answers": self.silent < 0, "version": self.version, "error": "not yet"}
+
+    def require(self) -> None:
+        if not self.status()["answers"]:
+            raise openshell.ShellError("the gateway does not answer")
+
+    def sandboxes(self) -> list[dict[str, str]]:
+        self.asked, self.lost = self.asked + 1, self.lost - 1
+        return [{"name": "ana-main", "phase": "Ready" if self.lost < 0 else "Provisioning"}]
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openshell, "PAUSE", 0)
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_gateway_that_starts_again_is_waited_for_until_its_sandboxes_are_there() -> None:
+    gateway = Starting(silent=2, found_again=3)
+    gateway.settle(60)
+
+    assert (gateway.silent < 0, gateway.asked) == (True, 4)
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_gateway_that_stays_silent_is_an_error_and_a_slow_sandbox_is_none() -> None:
+    with pytest.raises(openshell.ShellError):
+        Starting(silent=10**9, found_again=0).settle(0.01)
+    Starting(silent=0, found_again=10**9).settle(0.01)
+
+
 def test_a_command_that_is_not_there_is_an_error_and_no_answer() -> None:
     gateway = {"bin": "/nonexistent", "name": "x", "client": "/", "client_user": "nobody-here"}
 

@@ -33,6 +33,7 @@ ROOT = names.ROOT / "openshell"
 STATE = ROOT / "gateway"
 CLIENT = ROOT / "client"
 KEPT = ROOT / "certificates"
+INCOMING = ROOT / "incoming"
 CONFIG = names.ETC / "openshell" / "gateway.toml"
 BIN = names.PROGRAMS / "openshell"
 # By hand, `--from pi` means this to the 0.0.x command (OpenShell: crates/openshell-core/src/image.rs).
@@ -99,7 +100,8 @@ def _gateway(fleet: Fleet) -> dict[str, Any]:
             {"name": one.name, "sha256": one.sha256, "file": one.file, "url": one.url}
             for one in fleet.openshell.packages
         ],
-        "packages_dir": str(ROOT / "packages"), "backups": str(ROOT / "backups"), "kept": str(KEPT), "bin": str(BIN),
+        "packages_dir": str(ROOT / "packages"), "backups": str(ROOT / "backups"), "kept": str(KEPT),
+        "incoming": str(INCOMING), "bin": str(BIN),
         "state": str(STATE), "client": str(CLIENT),
         "user": GATEWAY_USER, "client_user": CLIENT_USER,
         "image": {"name": fleet.image.openshell_name, "base": fleet.image.name, "hash": fleet.image.hash,
@@ -158,8 +160,10 @@ def _dirs(boxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
         one(CONFIG.parent, "0755"), one(BIN, "0755"),
         one(ROOT, "0755"), one(ROOT / "packages", "0755"), one(ROOT / "backups", "0700"), one(KEPT, "0700"),
         one(STATE, "0700", GATEWAY_UID), one(CLIENT, "0700", CLIENT_UID), one(CLIENT / "empty", "0700", CLIENT_UID),
+        one(INCOMING, "0700"),
+        # The first says that the sandbox is meant to be here; through the others its clones go into it.
         *(one(folder, mode, box=box) for box in boxes for folder, mode in
-          ((box.root, "0711"), (box.root / "workspace", "0700"))),
+          ((box.root, "0711"), (INCOMING / box.id, "0700"), (INCOMING / box.id / "workspace", "0700"))),
     ]
 
 
