@@ -1,15 +1,16 @@
-"""The main job on a bare host of pattern openshell: a gateway, sandboxes, work in them, damage and repair."""
+"""The main job on a bare host of pattern openshell: a gateway, sandboxes, work in them, and that nothing leaks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import uuid
 from pathlib import Path
 
 import pytest
 
-from tests.hunting import Watch, in_engine, in_files
+from tests.hunting import Watch, in_engine, in_files, in_processes
 from tests.integration.farm import Done
 from tests.integration.shells import ANA, BO, CY, HOST, Shells
+from tests.lab.engine import docker
 
 COMMIT = "cd /workspace/web && git -c user.name=a -c user.email=a@example.com commit -qam work --allow-empty"
 
@@ -80,47 +81,6 @@ def test_stop_and_start_keep_the_work(shells: Shells) -> None:
     assert shells.inside("ana", "cd /workspace/web; git rev-parse HEAD; git status --porcelain") == before
 
 
-class TestDrift:
-    """Changed by hand, named by the plan, repaired by provision, work kept."""
-
-    @pytest.fixture
-    def work(self, shells: Shells) -> Iterator[None]:
-        before = shells.inside("ana", "cd /workspace/web; git rev-parse HEAD; git status --porcelain")
-        yield
-        assert shells.inside("ana", "cd /workspace/web; git rev-parse HEAD; git status --porcelain") == before
-
-    @pytest.mark.parametrize(("hand", "items"), [
-        (["inference", "delete", "--workspace", "pi-ana"], {"route pi-ana"}),
-        (["sandbox", "stop", "ana-main", "--workspace", "pi-ana"], {"sandbox"}),
-    ])
-    def test_on_the_gateway(self, shells: Shells, work: None, hand: list[str], items: set[str]) -> None:
-        shells.shell(*hand)
-        named = {step["item"] for step in shells.plan().json["steps"]}
-        shells.repaired()
-
-        assert named == items
-
-    @pytest.mark.parametrize(("hand", "item"), [
-        ("echo '# by hand' >> /etc/pifleet/openshell/gateway.toml", "/etc/pifleet/openshell/gateway.toml"),
-        ("systemctl disable --now pifleet-openshell", "service pifleet-openshell"),
-        ("rm /var/lib/pifleet/openshell/client/config/openshell/gateways/pifleet/mtls/tls.key", "openshell gateway"),
-        ("ln -sf /bin/true /usr/local/lib/pifleet/openshell/openshell", "openshell"),
-    ])
-    def test_on_the_host(self, shells: Shells, work: None, hand: str, item: str) -> None:
-        shells.lab.host(HOST).inside("sh", "-c", hand)
-        named = {step["item"] for step in shells.plan().json["steps"]}
-        shells.repaired()
-
-        assert item in named
-
-    def test_settings_written_by_hand_into_the_container(self, shells: Shells, work: None) -> None:
-        shells.docker(HOST, "exec", shells.container("ana"), "sh", "-c", "echo {} > /opt/pifleet/etc/settings.json")
-        steps = shells.plan().json["steps"]
-        shells.repaired()
-
-        assert [(step["item"], step["why"]) for step in steps] == [("sandbox", "settings differs")]
-
-
 def test_a_killed_container_is_rescued_replaced_and_holds_its_work_again(shells: Shells) -> None:
     shells.inside("bo", f"{COMMIT}; echo precious > /workspace/web/precious.txt")
     head = shells.inside("bo", "git -C /workspace/web rev-parse HEAD")
@@ -187,11 +147,32 @@ class TestNothingLeaks:
         assert watch.looks > 50
         assert {hit for hit in watch.hits if not hit[1].startswith("environ of openshell")} == set()
 
-    def test_neither_host_nor_controller_holds_one(self, shells: Shells, shell_words: tuple[str, str]) -> None:
-        host = shells.lab.host(HOST)
+    def test_neither_host_nor_controller_nor_a_sandbox_holds_one(
+        self, shells: Shells, shell_words: tuple[str, str]
+    ) -> None:
+        """Gateway's log and database, registrations, ssh's configuration, files and environments of sandboxes."""
         secrets = [*shell_words, shells.lab.git.token_file.read_text().strip()]
-        assert in_engine(secrets, ("docker", "exec", host.container, "docker")) == set()
-        assert in_files(secrets, [shells.folder]) == set()
+        host = ("docker", "exec", shells.lab.host(HOST).container, "docker")
+
+        assert in_files(secrets, [shells.folder, *places(shells)]) == set()
+        assert in_engine(secrets, host) | in_processes(secrets) == set()
+
+    def test_the_hunt_finds_what_is_planted_there(self, shells: Shells) -> None:
+        word = f"poison-{uuid.uuid4().hex}"
+        shells.lab.host(HOST).inside("tee", "/var/lib/pifleet/openshell/client/planted", input=word)
+        shells.inside("ana", f"echo {word} > /workspace/planted")
+        hits = {where.rpartition("/")[0].rpartition("/")[2] for _, where in in_files([word], places(shells))}
+        shells.as_root("rm /var/lib/pifleet/openshell/client/planted")
+        shells.inside("ana", "rm /workspace/planted")
+
+        assert {"client", "workspace"} <= hits
+
+
+def places(shells: Shells) -> list[Path]:
+    """A lab host's folders, seen through the root of its first process."""
+    pid = docker("inspect", "-f", "{{.State.Pid}}", shells.lab.host(HOST).container)
+    names = ("etc", "home", "opt", "root", "run", "srv", "tmp", "usr/local", "var")
+    return [Path("/proc", pid, "root", name) for name in names]
 
 
 def test_removed_is_gone_and_the_others_stay(shells: Shells) -> None:
@@ -200,3 +181,4 @@ def test_removed_is_gone_and_the_others_stay(shells: Shells) -> None:
     assert done.code == 0, done.out + done.err
     assert shells.container("cy") == ""
     assert shells.sandbox("ana")["phase"] == "Ready"
+    shells.repaired()  # the inventory still wants it
