@@ -10,10 +10,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pifleet.egress import Destination
-from pifleet.pins import Image, OpenShell, Package, digest
+from pifleet.pins import EngineSource, Image, OpenShell, Package, digest
 from pifleet.secret import Secret, SecretSource
 
-__all__ = ["Image", "OpenShell", "Package", "digest"]
+__all__ = ["EngineSource", "Image", "OpenShell", "Package", "digest"]
 
 DOCKER = "docker"
 OPENSHELL = "openshell"
@@ -219,6 +219,7 @@ class Fleet:
     egress_proxy: Proxy | None = None
     results: str = "results"
     openshell: OpenShell = field(default_factory=OpenShell)
+    engine_source: EngineSource | None = None
     # By the names of pifleet/results/limits.py; what is not named there has its default.
     pull_limits: Mapping[str, int] = field(default_factory=dict)
 

@@ -71,6 +71,24 @@ class Package:
 
 
 @dataclass(frozen=True)
+class EngineSource:
+    """Where hosts without an engine get one: an apt source, the text of its public key, and the packages from there."""
+
+    url: str
+    suite: str
+    components: tuple[str, ...]
+    key: str
+    packages: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """As a file of apt's (sources.list(5), deb822), with the key in it: an empty line in a key is a dot there."""
+        key = "".join(f" {line or '.'}\n" for line in self.key.strip().splitlines())
+        return (f"Types: deb\nURIs: {self.url}\nSuites: {self.suite}\nComponents: {' '.join(self.components)}\n"
+                f"Signed-By:\n{key}")
+
+
+@dataclass(frozen=True)
 class OpenShell:
     """The OpenShell that hosts of `pifleet_openshell` get: its `version`, the packages that hold it, and the oldest
     Docker engine under which it is installed."""

@@ -38,7 +38,7 @@ def host_spec(
         "log_dir": str(names.LOGS),
         "gateway_log": gateway.log(),
         "parts": list(parts),
-        "engine": {"minimum": OLDEST_ENGINE},
+        "engine": {"minimum": OLDEST_ENGINE, "source": _engine_source(fleet)},
         "image": _image(fleet, image_cache),
         "users": _users(fleet, sandboxes),
         "dirs": _host_dirs(),
@@ -129,6 +129,11 @@ def _users(fleet: Fleet, sandboxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
     service = {"name": names.SERVICE_USER, "uid": names.SERVICE_UID, "gecos": gecos, "system": True}
     people = {box.user: box.uid for box in sandboxes}
     return [service, *({"name": n, "uid": uid, "gecos": gecos, "system": False} for n, uid in sorted(people.items()))]
+
+
+def _engine_source(fleet: Fleet) -> dict[str, Any] | None:
+    source = fleet.engine_source
+    return {"text": source.text, "packages": list(source.packages)} if source else None
 
 
 def _image(fleet: Fleet, image_cache: Path) -> dict[str, Any]:

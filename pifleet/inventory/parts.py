@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from pifleet import fleet as valid
-from pifleet.fleet import Image
+from pifleet.fleet import EngineSource, Image
 from pifleet.inventory import schema
 from pifleet.inventory.folder import Folder
 from pifleet.wording import path, show
@@ -58,6 +58,16 @@ def egress_proxy_of(variables: schema.Variables, folder: Folder) -> valid.Proxy 
     if re.match(r"http://(localhost|127\.|\[::1\])", url):
         folder.mistakes.add("pifleet_egress_proxy", show(url), "use an address of its own; squid reaches no loopback")
     return valid.Proxy(url, folder.secret(auth)) if url else None
+
+
+def engine_source_of(said: schema.EngineSource | None, folder: Folder) -> EngineSource | None:
+    if said is None:
+        return None
+    where = path("pifleet_engine_source", "key")
+    key = folder.text(said.key, where)
+    if key and ("-----BEGIN PGP PUBLIC KEY BLOCK-----" not in key or "PRIVATE KEY" in key):
+        folder.mistakes.add(where, show(said.key), "name a file with a PGP public key as text")
+    return EngineSource(said.url, said.suite, tuple(said.components), key, tuple(said.packages))
 
 
 def image_of(variables: schema.Variables, folder: Folder) -> Image:

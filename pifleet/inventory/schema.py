@@ -165,6 +165,16 @@ class Package(Strict):
     url: rules.HttpUrl = Field(default="", description="where hosts download it, .deb or .tar.gz")
 
 
+class EngineSource(Strict):
+    """An apt source from which hosts without a Docker engine get one, in place of their distribution's."""
+
+    url: rules.HttpUrl = Field(description="such as https://download.docker.com/linux/debian, or a mirror of it")
+    suite: rules.Suite = Field(description="the hosts' release, such as trixie")
+    components: list[rules.Suite] = Field(default=["stable"], min_length=1)
+    key: rules.FilePath = Field(description="a file with the public key that signs it, as text (.asc)")
+    packages: list[rules.PackageName] = Field(default=["docker-ce", "docker-ce-cli", "containerd.io"], min_length=1)
+
+
 class OpenShell(Strict):
     """What hosts of pifleet_openshell get."""
 
@@ -195,6 +205,7 @@ class Variables(Strict):
     pifleet_apt_mirror: rules.HttpUrl = ""
     pifleet_npm_registry: rules.HttpUrl = ""
     pifleet_openshell: OpenShell | None = None
+    pifleet_engine_source: EngineSource | None = None
     pifleet_results: rules.FilePath = Field(default="results", description="a folder, relative to the inventory's")
     pifleet_pull_limits: PullLimits = PullLimits()
     pifleet_known_hosts: rules.FilePath = Field(default="", description="a file with the hosts' ssh keys")

@@ -20,6 +20,9 @@ from pifleet.sandbox.openshell_copy import Copy
 from pifleet.stream import Stream
 
 SECONDS = 60
+# What was started inside goes on when its connection ends. So what is ours ends itself, when no pull can be at it any
+# more: a day is the longest that an inventory may give one (seconds).
+ENDS = ("timeout", "--kill-after=10", "90000")
 # A gateway's words (`sandbox get`, phase) in ours. Error is final there: nothing brings such a sandbox back.
 STATES = {"Ready": "running", "Provisioning": "starting", "Starting": "starting", "Stopped": "stopped",
           "Stopping": "stopped", "Error": "error", "Deleting": "error"}
@@ -132,7 +135,7 @@ class OpenShellDriver:
     def _argv(self, sandbox: Sandbox, argv: Sequence[str], workdir: str) -> list[str]:
         """What root starts on the host to run `argv` where `stream` reaches."""
         copy = self._copies.get(sandbox.title)
-        return copy.argv(argv, workdir) if copy else self._inside(sandbox, argv, workdir, "-T")
+        return copy.argv(argv, workdir) if copy else self._inside(sandbox, [*ENDS, *argv], workdir, "-T")
 
     def _inside(self, sandbox: Sandbox, argv: Sequence[str], workdir: str, terminal: str) -> list[str]:
         """What root starts on the host to run `argv` inside: the stanza that the command prints, as ssh's options."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pifleet.desired import host_spec
 from pifleet.errors import BadInput
 from pifleet.fleet import OPENSHELL
 from tests.unit.inventories import ABSENT, fleet
@@ -39,6 +40,31 @@ def test_a_package_beside_the_inventory_is_found_from_there(tmp_path: Path) -> N
 
     assert [(one.file, one.name) for one in made.openshell.packages] == [
         (str(tmp_path / "shell.tar.gz"), f"{SUM}.tar.gz")]
+
+
+KEY = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQIN\n-----END PGP PUBLIC KEY BLOCK-----\n"
+SOURCE = {"url": "https://mirror.example.com/docker", "suite": "trixie", "key": "docker.asc"}
+
+
+def test_hosts_without_an_engine_get_one_from_the_source_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "docker.asc").write_text(KEY)
+    made = fleet(tmp_path, {**copy.deepcopy(GOOD), "vars/pifleet_engine_source": SOURCE})
+    engine = host_spec(made, "farm-3", (), Path("/cache"))["engine"]
+
+    assert engine["minimum"] == "28.0.0"
+    assert engine["source"]["packages"] == ["docker-ce", "docker-ce-cli", "containerd.io"]
+    assert engine["source"]["text"] == (
+        "Types: deb\nURIs: https://mirror.example.com/docker\nSuites: trixie\nComponents: stable\nSigned-By:\n"
+        " -----BEGIN PGP PUBLIC KEY BLOCK-----\n .\n mQIN\n -----END PGP PUBLIC KEY BLOCK-----\n")
+
+
+def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "docker.asc").write_text("-----BEGIN PGP PRIVATE KEY BLOCK-----")
+    with pytest.raises(BadInput) as raised:
+        fleet(tmp_path, {**copy.deepcopy(GOOD), "vars/pifleet_engine_source": SOURCE})
+
+    assert [str(mistake) for mistake in raised.value.mistakes] == [
+        'pifleet_engine_source.key: saw "docker.asc"; name a file with a PGP public key as text']
 
 
 REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [

@@ -37,6 +37,9 @@ class Gateway:
         return Done(0, json.dumps([{"name": name, "phase": phase, "id": found}
                                    for (name, phase), found in zip(names, self.ids, strict=False)]).encode(), b"")
 
+    def stream(self, argv: Sequence[str]) -> list[str]:
+        return list(argv)
+
     def close(self) -> None:
         pass
 
@@ -82,6 +85,15 @@ def test_words_arrive_as_one_quoted_line_after_the_alias() -> None:
 
     assert argv[argv.index("--") + 1 :][-2] == "openshell-ana-main.pi-ana"
     assert argv[-1].endswith("printf 'a b' '$x'")
+
+
+def test_a_program_of_ours_ends_itself_and_a_persons_command_has_no_end_but_its_own() -> None:
+    sandbox = box("ana/main", pattern="openshell")
+    ours: Any = driver(Gateway("1")).stream(sandbox, ["python3", "-c", "pass"])
+    theirs = driver(Gateway("1")).terminal_argv(sandbox, ["sleep", "100000"], tty=False)
+
+    assert "timeout --kill-after=10 90000 python3 -c pass" in ours[-1]
+    assert "timeout" not in theirs[-1]
 
 
 @pytest.mark.parametrize(("title", "state"), [

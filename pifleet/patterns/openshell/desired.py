@@ -15,6 +15,7 @@ from pifleet.fleet import Fleet, Model, Sandbox
 from pifleet.patterns import Read
 from pifleet.patterns.openshell.policy import policy
 from pifleet.render import render
+from pifleet.versions import numbers
 
 GATEWAY_PART, SANDBOX_PART = "openshell_gateway", "sandbox_openshell"
 PARTS = ("docker", "pi_image", GATEWAY_PART, SANDBOX_PART)
@@ -57,6 +58,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients
     there = {file["path"] for file in spec["files"]}  # a host may offer both patterns, and play scripts for both
     spec["files"] += [file for file in _files(fleet, scripted=scripted) if file["path"] not in there]
     spec["services"] += services(scripted=scripted)
+    spec["engine"]["minimum"] = max(spec["engine"]["minimum"], fleet.openshell.engine, key=numbers)
     spec["openshell"] = {
         "gateway": _gateway(fleet),
         "workspaces": _workspaces(fleet, boxes),
