@@ -162,10 +162,9 @@ def _dirs(boxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
         one(CONFIG.parent, "0755"), one(BIN, "0755"),
         one(ROOT, "0755"), one(ROOT / "packages", "0755"), one(ROOT / "backups", "0700"), one(KEPT, "0700"),
         one(STATE, "0700", GATEWAY_UID), one(CLIENT, "0700", CLIENT_UID), one(CLIENT / "empty", "0700", CLIENT_UID),
-        one(INCOMING, "0700"),
-        # The first says that the sandbox is meant to be here; through the others its clones go into it.
-        *(one(folder, mode, box=box) for box in boxes for folder, mode in
-          ((box.root, "0711"), (INCOMING / box.id, "0700"), (INCOMING / box.id / "workspace", "0700"))),
+        # By the first pifleet knows that the sandbox is meant to be here; through the others its clones go into it.
+        *(one(box.root, "0711", box=box) for box in boxes), one(INCOMING, "0700"),
+        *(one(INCOMING / box.id / part, "0700") for box in boxes for part in ("", "workspace")),
     ]
 
 
