@@ -115,11 +115,13 @@ class OpenShellDriver:
 
     def _listed(self, sandbox: Sandbox) -> dict[str, Any] | None:
         """The sandbox as its gateway lists it. Raises HostFailed when the gateway does not answer."""
-        done = self._command("sandbox", "list", "--workspace", sandbox.workspace, "-o", "json")
+        # Of all workspaces: one that a gateway has forgotten would be an error, and its sandboxes are just not there.
+        done = self._command("sandbox", "list", "--all-workspaces", "--limit", "1000", "-o", "json")
         try:
             if done.code:
                 raise ValueError
-            found = [one for one in json.loads(done.stdout or b"[]") if one["name"] == sandbox.id]
+            found = [one for one in json.loads(done.stdout or b"[]")
+                     if (one["workspace"], one["name"]) == (sandbox.workspace, sandbox.id)]
         except (ValueError, TypeError, KeyError):
             raise HostFailed(f"{self._host.name}: its OpenShell gateway does not answer", saw=_said(done),
                              try_=f"pifleet plan --limit {self._host.name}") from None

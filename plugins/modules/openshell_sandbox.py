@@ -50,7 +50,7 @@ class Sandbox:
 
     def look(self):
         wanted = self.wanted if "policy" in self.wanted else None
-        listed = {one["name"]: one for one in self.client.json("sandbox", "list", workspace=self.workspace)}
+        listed = {one["name"]: one for one in self.client.sandboxes() if one["workspace"] == self.workspace}
         container = openshell_seen.containers(self.engine, self.client.gateway["namespace"]).get(
             "%s/%s" % (self.workspace, self.name))
         found = listed.get(self.name) or (openshell_seen.unlisted(self.wanted, True) if container else None)

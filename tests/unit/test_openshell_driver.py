@@ -34,7 +34,7 @@ class Gateway:
         if "ssh-config" in words:
             return Done(0, STANZA.format(name=words[-1], workspace=words[words.index("--workspace") + 1]).encode(), b"")
         names = [("ana-main", "Ready"), ("ana-two", "Stopped")]
-        return Done(0, json.dumps([{"name": name, "phase": phase, "id": found}
+        return Done(0, json.dumps([{"name": name, "workspace": "pi-ana", "phase": phase, "id": found}
                                    for (name, phase), found in zip(names, self.ids, strict=False)]).encode(), b"")
 
     def stream(self, argv: Sequence[str]) -> list[str]:
