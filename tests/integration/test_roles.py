@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pifleet.desired import host_spec
 from pifleet.events import Event
 from pifleet.fleet import Connection, Fleet, Limits, Model, Repo, Sandbox
 from pifleet.fleet import Host as FleetHost
+from pifleet.patterns import patterns
 from pifleet.secret import Secret, SecretSource
 from tests.integration.boxes import image
 from tests.lab import Lab
@@ -34,6 +36,12 @@ NAME = "farm-1"
 SANDBOX = "/var/lib/pifleet/sandboxes/ana-main"
 SOURCE = SecretSource("env", "UNUSED")
 POISON = "sk-poison-4f1d0c52"
+
+
+def removal(fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
+    """What the playbook that removes has to know of `boxes`, from every pattern."""
+    every = [each.removal(fleet, boxes if name == "docker" else []) for name, each in patterns().items()]
+    return {key: value for one in every for key, value in one.items()}
 
 
 class Farm:
@@ -213,6 +221,7 @@ def test_an_unknown_git_host_key_stops_the_clone_and_nothing_else(farm: Farm) ->
 KEYS = "Have the models' keys"
 CONTAINERS, GATEWAY = "Have the containers", "Keep the services running"
 FILES = "Have the gateway's programs and configuration, and no key that it does not need"
+PROXY = "Have the proxy's programs and configuration"
 FOLDERS = "Have the folders of host and sandboxes"
 CONF, SOCKET = "/etc/pifleet/gateway/nginx.conf", f"{SANDBOX}/net/model.sock"
 DAMAGES = {
@@ -374,16 +383,14 @@ def test_a_sandbox_that_left_the_inventory_is_stopped_and_keeps_its_data(farm: F
 
     assert farm.inspect("pi-bo-main")["State"]["Status"] == "exited"
     assert farm.host.inside("ls", "/var/lib/pifleet/sandboxes/bo-main/workspace") == "web"
-    assert farm.run() == [FILES, KEYS, GATEWAY, CONTAINERS]
+    assert farm.run() == [FILES, KEYS, GATEWAY, PROXY, GATEWAY, CONTAINERS]
 
 
 def test_a_removed_sandbox_leaves_nothing_and_its_neighbour_runs_on(farm: Farm) -> None:
     fleet, before = farm.fleet(), farm.life("pi-ana-main")
     bo = fleet.sandboxes[1]
-    gone = {
-        "host": False, "sandboxes": [{"id": bo.id, "container": bo.container}],
-        "users": [user for user in farm.spec()["users"] if user["name"] == bo.user],
-    }
+    users = [user for user in farm.spec()["users"] if user["name"] == bo.user]
+    gone = {"host": False, "users": users, **removal(fleet, [bo])}
 
     farm.run({**farm.spec(replace(fleet, sandboxes=fleet.sandboxes[:1])), "remove": gone}, "remove")
 
@@ -395,7 +402,7 @@ def test_a_removed_sandbox_leaves_nothing_and_its_neighbour_runs_on(farm: Farm) 
 
 
 def test_a_removed_host_keeps_nothing_that_pifleet_made(farm: Farm) -> None:
-    farm.run({**farm.spec(), "remove": {"host": True, "sandboxes": [], "users": []}}, "remove")
+    farm.run({**farm.spec(), "remove": {"host": True, "users": [], **removal(farm.fleet(), [])}}, "remove")
 
     assert farm.host.inside("docker", "ps", "-aq") == ""
     assert farm.host.inside("docker", "images", "-q") == ""
