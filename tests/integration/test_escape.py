@@ -60,6 +60,7 @@ UNCONFINED = (
 def listen(place: Place) -> None:
     """Have somebody at every address that is tried; the metadata's own is the services' machine."""
     host = place.outside.host
+    host.inside("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6")  # an engine's network may be without
     for address in (f"{NAMESERVER}/32", f"{ROUTER}/32", f"{NAMESERVER6}/128", f"{METADATA6}/128"):
         host.inside("ip", "address", "replace", address, "dev", "lo")
     place.outside.start(host, "lab-escape", LISTENERS, *HERE)
