@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.gateway.place import wait
 from tests.integration.egress_place import EMPTY, Place, place, plain, tunnel
 from tests.integration.outside import GIT_PORT, METADATA, OPEN, reached
 
@@ -123,18 +124,19 @@ def test_the_log_tells_a_developer_what_to_ask_for(place: Place, answers: dict[s
 # Who else is on the host
 
 FRONT, SQUID = (("setpriv", "--clear-groups", f"--reuid=_pifleet-{name}") for name in ("egress", "proxy"))
-TO_SQUID = """
+TO_PORT = """
 import socket, sys
 peer = socket.socket()
 peer.settimeout(3)
 peer.bind((sys.argv[1], 0))
-peer.connect(("127.0.0.1", 820))
+peer.connect(("127.0.0.1", int(sys.argv[2])))
 print("connected")
 """
+SQUIDS_PORT, ANYBODYS_PORT = "820", "443"
 
 
-def squids_port(place: Place, address: str, *user: str) -> str:
-    return str(place.outside.host.inside(*user, "python3", "-c", TO_SQUID, address, check=False))
+def to_port(place: Place, port: str, address: str, *user: str) -> str:
+    return str(place.outside.host.inside(*user, "python3", "-c", TO_PORT, address, port, check=False))
 
 
 def test_nobody_but_our_nginx_gets_to_squids_port(place: Place) -> None:
@@ -142,20 +144,30 @@ def test_nobody_but_our_nginx_gets_to_squids_port(place: Place) -> None:
         "cat", "/etc/pifleet/egress/squid.conf").splitlines() if line.startswith("acl from_ana-main"))
     others = (("setpriv", "--reuid=ops"), ("setpriv", "--reuid=pi-ana"), ("setpriv", "--reuid=www-data"), ())
 
-    assert squids_port(place, address, *FRONT) == "connected"
-    assert [squids_port(place, source, *user) for user in others for source in (address, "127.0.0.1")] == [""] * 8
+    assert to_port(place, SQUIDS_PORT, address, *FRONT) == "connected"
+    for user in others:
+        assert [to_port(place, SQUIDS_PORT, source, *user) for source in (address, "127.0.0.1")] == ["", ""]
+        assert to_port(place, ANYBODYS_PORT, address, *user) == "connected"
 
 
 def test_no_other_account_gets_to_a_sandboxs_sockets(place: Place) -> None:
-    path = "/var/lib/pifleet/sandboxes/ana-main/net/egress.sock"
-    program = f"import socket; socket.socket(socket.AF_UNIX).connect({path!r}); print('connected')"
+    program = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1]); print('connected')"
+    anybodys = "/run/lab-open.sock"
+    place.outside.host.inside("rm", "-f", anybodys)
+    listener = (f"import os, socket; door = socket.socket(socket.AF_UNIX); door.bind({anybodys!r}); door.listen()\n"
+                f"os.chmod({anybodys!r}, 0o666)\nwhile True: door.accept()")
+    place.outside.start(place.outside.host, "lab-open", listener)
+    place.outside.host.inside("timeout", "60", "sh", "-c", f"until [ -w {anybodys} ]; do sleep 0.1; done")
 
-    def as_(user: str) -> str:
+    def as_(user: str, path: str) -> str:
         prefix = ("setpriv", f"--reuid={user}", "--regid=" + user, "--clear-groups")
-        return str(place.outside.host.inside(*prefix, "python3", "-c", program, check=False))
+        return str(place.outside.host.inside(*prefix, "python3", "-c", program, path, check=False))
 
-    assert [as_(user) for user in ("ops", "pi-bo", "www-data", "_pifleet-proxy")] == [""] * 4
-    assert as_("root") == "connected"
+    for name in ("egress.sock", "model.sock"):
+        path = f"/var/lib/pifleet/sandboxes/ana-main/net/{name}"
+        assert [as_(user, path) for user in ("ops", "pi-bo", "www-data", "_pifleet-proxy")] == [""] * 4
+        assert as_("root", path) == "connected"
+    wait(lambda: [as_(user, anybodys) for user in ("ops", "pi-bo", "www-data", "_pifleet-proxy")] == ["connected"] * 4)
 
 
 @pytest.mark.parametrize("target", [("inner.test", 443), (METADATA, 443), (METADATA, 80), ("self.test", 443),
