@@ -65,8 +65,15 @@ def rules() -> str:
     return subprocess.run(["nft", "list", "table", "inet", "pifleet"], capture_output=True, text=True).stdout
 
 
+def keeper() -> tuple[int, int]:
+    """Our keeper of the proxy, and the guard of squid that it keeps."""
+    own, guard = Path("/run/pifleet/pifleet-egress-proxy.pid").read_text().split()
+    return int(own), int(guard)
+
+
 def squid() -> list[int]:
-    found = subprocess.run(["pgrep", "-u", "_pifleet-proxy", "-x", "squid"], capture_output=True, text=True).stdout
+    """That guard's squid; other hosts' processes show on this machine too."""
+    found = subprocess.run(["pgrep", "-P", str(keeper()[1]), "-x", "squid"], capture_output=True, text=True).stdout
     return [int(pid) for pid in found.split()]
 
 
@@ -92,8 +99,9 @@ def test_a_squid_that_dies_or_whose_rules_are_gone_comes_back_with_them(here: He
 
 
 def test_rules_and_squid_of_a_stopped_keeper_are_named_and_repaired(here: Here) -> None:
-    os.kill(int(Path("/run/pifleet/pifleet-egress-proxy.pid").read_text()), signal.SIGTERM)
-    wait(lambda: squid() == [])
+    [kept] = squid()
+    os.kill(keeper()[0], signal.SIGTERM)
+    wait(lambda: not Path(f"/proc/{kept}").exists())
     planned = [step["item"] for step in json.loads(here.pifleet("plan", "-o", "json").stdout)["steps"]]
     closed = here.pip("bo").returncode
     repaired = here.pifleet("provision", "--yes")

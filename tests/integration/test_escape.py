@@ -24,11 +24,17 @@ REQUEST: dict[str, Any] = {
     "kinds": EVERYTHING,
 }
 ATTEMPTS = [name for name, _ in escape_agent.attempts(REQUEST)]
-# What the control cannot have either, and why; all the rest has to be there.
-NOT_HERE = {
+# What the control need not have either, since not every machine does; all the rest has to be there.
+NOT_EVERYWHERE = {
     "the hypervisor's socket": "nobody listens below this machine",
     "socket /run/podman/podman.sock": "the hosts have no podman",
-    "folder /sys/firmware/efi": "this machine has no firmware that tells",
+    "write /sys/fs/cgroup/cgroup.procs": "control groups of version 1 have none there",
+    **dict.fromkeys(("folder /sys/firmware/efi", "read /dev/mem", "read /dev/kvm", "block devices"),
+                    "this machine has no such hardware"),
+    **dict.fromkeys(
+        ("read /proc/kcore", "write /proc/sys/kernel/modprobe", "write /proc/sysrq-trigger",
+         "write /sys/kernel/uevent_helper", "write /sys/kernel/mm/ksm/run", "system call init_module",
+         "system call kexec_load"), "this machine's kernel was made without it"),
 }
 NAMESERVER, NAMESERVER6, METADATA6, ROUTER = "198.41.0.4", "2001:503:ba3e::2:30", "fd00:ec2::254", "192.168.0.1"
 ENGINES_DNS = "127.0.0.11"
@@ -90,13 +96,13 @@ def test_no_way_out(tried: tuple[Said, Said], attempt: str) -> None:
     there = control[attempt.replace("proxy to", "tcp to")]
 
     assert confined[attempt]["refused"], confined[attempt]["how"]
-    if attempt in NOT_HERE:
-        assert there["refused"], "is here after all"
-        print(f"{attempt}: without a control, since {NOT_HERE[attempt]}")
+    if there["refused"] and attempt in NOT_EVERYWHERE:
+        print(f"{attempt}: without a control, since {NOT_EVERYWHERE[attempt]}")
     else:
         assert not there["refused"], f"the control does not succeed either: {there['how']}"
 
 
 def test_more_than_fifty_are_tried_with_a_control() -> None:
     assert len(set(ATTEMPTS)) == len(ATTEMPTS)
-    assert len(set(ATTEMPTS) - set(NOT_HERE)) > 80
+    assert set(NOT_EVERYWHERE) < set(ATTEMPTS)
+    assert len(set(ATTEMPTS) - set(NOT_EVERYWHERE)) > 75
