@@ -3,6 +3,7 @@ It must not know how anything is asked or told."""
 
 from __future__ import annotations
 
+from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Say
 from pifleet.patterns.openshell.desired import SANDBOX_UID
@@ -27,7 +28,7 @@ LEFT_OPEN = (
 
 def ask(fleet: Fleet, driver: Driver, box: Sandbox, say: Say) -> Found:
     inside = found.inside(driver, box, say, {}, health="", scripted=_INFERENCE if _scripted(fleet, box) else "")
-    return Found(inside, reached=found.reached(driver, box, say, box.egress, _ENVIRONMENTS_PROXY))
+    return Found(inside, reached=found.reached(driver, box, say, _asked(box), _ENVIRONMENTS_PROXY))
 
 
 def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
@@ -36,11 +37,17 @@ def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
         closed.user(rows, SANDBOX_UID, said.inside),
         rows.check("policy", refused, "files outside are refused" if refused else "not enforced: outside is open"),
         closed.names_of_keys(rows, said.inside),
-        *parts.egress(rows, box.egress, said.reached, box.egress_sets),
+        *parts.egress(rows, _asked(box), said.reached, box.egress_sets),
+        *(rows.note(f"clones from {one}", "not asked; only git gets there") for one in box.egress if one.clone),
         *parts.pi(rows, fleet, said.inside, prompted=_scripted(fleet, box)),
         *parts.repos(rows, box, said.inside),
         *(rows.left_open(name, text) for name, text in LEFT_OPEN),
     ]
+
+
+def _asked(box: Sandbox) -> tuple[Destination, ...]:
+    """What any program may ask for."""
+    return tuple(one for one in box.egress if not one.clone)
 
 
 def _scripted(fleet: Fleet, box: Sandbox) -> bool:
