@@ -16,6 +16,10 @@ from typing import Any
 GIT_SECONDS = 10
 DISK_SECONDS = 10
 
+# What a repository's own configuration may have git start or fetch (git-config(1)): the sandbox wrote it, and not every
+# pattern asks where the sandbox's own commands run.
+QUIET = ("core.fsmonitor=false", "core.hooksPath=/dev/null", "core.sshCommand=false", "protocol.allow=never")
+
 Json = dict[str, Any]
 
 
@@ -31,7 +35,8 @@ def main(request: Json) -> Json:
 def repository(path: Path) -> Json | None:
     """HEAD, branch, whether something is not committed or not of the origin, the age of the newest change; or null."""
     try:
-        changed = git(path, "status", "--porcelain", "-z", "--untracked-files=all").split("\0")
+        filters = [word for one in without_filters(path) for word in ("-c", one)]
+        changed = git(path, *filters, "status", "--porcelain", "-z", "--untracked-files=all").split("\0")
         head = git(path, "rev-parse", "--verify", "--quiet", "HEAD", fails=True).strip()
         ahead = git(path, "rev-list", "--max-count=1", "--all", "HEAD", "--not", "--remotes", "--tags", fails=True)
         branch = git(path, "symbolic-ref", "--short", "--quiet", "HEAD", fails=True).strip()
@@ -43,11 +48,20 @@ def repository(path: Path) -> Json | None:
             "age": min(age(each) for each in seen)}
 
 
+def without_filters(path: Path) -> list[str]:
+    """Settings that switch off every filter that is configured for a repository."""
+    named = git(path, "config", "--name-only", "-z", "--get-regexp", r"^filter\..*\..*", fails=True).split("\0")
+    drivers = sorted({name.rpartition(".")[0] for name in named if name})
+    return [f"{driver}.{key}=" for driver in drivers for key in ("clean", "smudge", "process")] + [
+        f"{driver}.required=false" for driver in drivers]
+
+
 def git(path: Path, *words: str, fails: bool = False) -> str:
     # Without optional locks, so that looking does not write the index.
+    settings = [word for one in QUIET for word in ("-c", one)]
     done = subprocess.run(
-        ["git", "--no-optional-locks", "-C", str(path), *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, timeout=GIT_SECONDS, check=not fails,
+        ["git", "--no-optional-locks", *settings, "-C", str(path), *words], stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=GIT_SECONDS, check=not fails,
     )
     return done.stdout.decode("utf-8", "surrogateescape")
 

@@ -43,6 +43,28 @@ class TestInside:
         assert (web["branch"], web["dirty"], web["ahead"]) == ("main", False, False)
         assert len(web["head"]) == 40
 
+    @pytest.mark.parametrize("setting", [
+        "core.fsmonitor", "filter.wire.clean", "filter.wire.process", "core.sshCommand", "alias.status",
+    ])
+    def test_nothing_that_its_configuration_names_is_started(self, asked, workspace, tmp_path, setting):
+        web, sprung = workspace / "web", tmp_path / "sprung"
+        wire = tmp_path / "wire"
+        wire.write_text(f"#!/bin/sh\ntouch {sprung}\ncat\n")
+        wire.chmod(0o755)
+        (web / ".gitattributes").write_text("* filter=wire\n")
+        git(web, "config", setting, str(wire))
+        (web / "file").write_text("2\n")
+
+        assert asked()["repos"]["web"]["dirty"]
+        assert not sprung.exists()
+
+    def test_such_a_wire_springs_when_git_is_asked_without_care(self, workspace, tmp_path):
+        sprung = tmp_path / "sprung"
+        git(workspace / "web", "config", "core.fsmonitor", f"touch {sprung}; false")
+        git(workspace / "web", "status")
+
+        assert sprung.exists()
+
     def test_a_missing_repository_is_null(self, asked):
         assert asked()["repos"]["gone"] is None
 
