@@ -6,13 +6,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from pifleet.fleet import DOCKER, OPENSHELL, Host, Sandbox
 from pifleet.stream import Stream
 
 WORKSPACE = "/workspace"
 HOME = "/home/pi"
+# Where something runs in a sandbox: with the commands of pi and of people, beside pi itself, or as one of pifleet's own
+# programs, which see workspace and home. In most patterns these are one place.
+Place = Literal["tools", "agent", "work"]
 SESSIONS = f"{HOME}/.pi/agent/sessions"
 _DRIVERS = {
     DOCKER: ("pifleet.sandbox.docker", "DockerDriver"),
@@ -32,7 +35,9 @@ class Driver(Protocol):
     def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
         """State, in the words of `state`, and image of a sandbox that a look at its host found."""
 
-    def stream(self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE) -> Stream:
+    def stream(
+        self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, place: Place = "tools"
+    ) -> Stream:
         """Start a program inside as the sandbox's user. Raises HostFailed; what goes wrong inside is its exit code."""
 
     def claimed(self, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:

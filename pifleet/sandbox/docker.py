@@ -14,7 +14,7 @@ from pifleet.desired import egress, gateway
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Host, Sandbox
 from pifleet.lock import claimed, run_claimed
-from pifleet.sandbox import WORKSPACE
+from pifleet.sandbox import WORKSPACE, Place
 from pifleet.stream import Stream
 
 SECONDS_TO_END = 15
@@ -37,7 +37,9 @@ class DockerDriver:
     def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
         return STATES.get(str(found["state"]), "unknown"), found["spec"]["image"]
 
-    def stream(self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE) -> Stream:
+    def stream(
+        self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, place: Place = "tools"
+    ) -> Stream:
         return self._connected().stream(exec_argv(sandbox, argv, workdir, ["--interactive"]))
 
     def claimed(self, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:

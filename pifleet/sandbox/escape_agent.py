@@ -2,7 +2,7 @@
 It is sent over an exec and runs alone, on Python 3.9 and the standard library; what it reaches, it leaves as it was.
 
 One request, a line of JSON, arrives on standard input: `tcp` and `proxied` (lists of [name, host, port]), `names`,
-`proxy` (a port of 127.0.0.1), `own` (names that may lie beside the sandbox's sockets), `kinds` of attempts besides
+`proxy` (its host and port), `own` (names that may lie beside the sandbox's sockets), `kinds` of attempts besides
 (network, machine, privileges). The answer is a line of JSON: each attempt by name, with `refused` and `how`: the
 error's name, or else what was reached.
 """
@@ -58,7 +58,7 @@ def attempts(request: Json) -> Iterator[tuple[str, Attempt]]:
     for name, host, port in request["tcp"]:
         yield f"tcp to {name}", partial(connect, (host, port))
     for name, host, port in request["proxied"]:
-        yield f"proxy to {name}", partial(proxied, request["proxy"], f"{host}:{port}")
+        yield f"proxy to {name}", partial(proxied, tuple(request["proxy"]), f"{host}:{port}")
     for name in request["names"]:
         yield f"look up {name}", partial(socket.gethostbyname, name)
     kinds: dict[str, Callable[[], Iterator[tuple[str, Attempt]]]] = {
@@ -97,9 +97,9 @@ def connect(address: Any, family: int = 0) -> str:
     return f"connected to {address}"
 
 
-def proxied(port: int, target: str) -> str:
+def proxied(proxy: tuple[str, int], target: str) -> str:
     """CONNECT through the sandbox's own egress; anything but a 2xx is a refusal."""
-    with socket.create_connection(("127.0.0.1", port), SECONDS) as client:
+    with socket.create_connection(proxy, SECONDS) as client:
         client.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
         said = client.recv(4096).split(b" ")
     if said[1:2] and said[1].startswith(b"2"):

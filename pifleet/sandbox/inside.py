@@ -11,7 +11,7 @@ from typing import Any
 
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Sandbox
-from pifleet.sandbox import Driver
+from pifleet.sandbox import Driver, Place
 from pifleet.stream import Stream, StreamTimeout
 
 ANSWER_LIMIT = 8 << 20
@@ -23,7 +23,7 @@ _START = 'import json, sys; exec(compile(json.loads(sys.stdin.buffer.readline())
 
 def ask(
     driver: Driver, sandbox: Sandbox, program: str, request: Mapping[str, Any], *,
-    body: Iterable[bytes] = (), silence: float = 0,
+    body: Iterable[bytes] = (), silence: float = 0, place: Place = "work",
 ) -> Iterator[dict[str, Any]]:
     """Run `<program>_agent.py` inside and yield its answers; `body` is sent when it answers `{"go": true}`.
 
@@ -32,7 +32,7 @@ def ask(
     """
     silence = silence or SILENCE_SECONDS
     source = Path(__file__).with_name(f"{program}_agent.py").read_text(encoding="utf-8")
-    stream = driver.stream(sandbox, ["python3", "-I", "-S", "-c", _START])
+    stream = driver.stream(sandbox, ["python3", "-I", "-S", "-c", _START], place=place)
     try:
         stream.send(f"{json.dumps(source)}\n{json.dumps(request)}\n".encode())
         if not body:

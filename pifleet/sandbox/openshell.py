@@ -15,7 +15,7 @@ from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.fleet import Host, Sandbox
 from pifleet.lock import claimed, run_claimed
 from pifleet.patterns.openshell.desired import BIN, CLIENT, client_argv
-from pifleet.sandbox import WORKSPACE
+from pifleet.sandbox import WORKSPACE, Place
 from pifleet.sandbox.openshell_copy import Copy
 from pifleet.stream import Stream
 
@@ -48,7 +48,9 @@ class OpenShellDriver:
     def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
         return STATES.get(str(found["phase"]), "unknown"), found.get("image")
 
-    def stream(self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE) -> Stream:
+    def stream(
+        self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, place: Place = "tools"
+    ) -> Stream:
         return self._connected().stream(self._argv(sandbox, argv, workdir))
 
     def claimed(self, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:

@@ -48,7 +48,7 @@ def start(driver: Driver, sandbox: Sandbox, prompt: str, *, deadline: float = 0)
     """
     run = new_id()
     request = {"do": "start", "run": run, "prompt": prompt, "argv": PI, "deadline": deadline, "workdir": WORKSPACE}
-    answer = next(ask(driver, sandbox, "run", request), {})
+    answer = next(ask(driver, sandbox, "run", request, place="agent"), {})
     if answer.get("started") != run:
         raise SandboxFailed(f"pi did not start in {sandbox.title}", saw=str(answer)[:200])
     return run
@@ -59,7 +59,7 @@ def follow(driver: Driver, sandbox: Sandbox, run: str, offset: int = 0) -> Itera
 
     Raises SandboxFailed when the sandbox falls silent; following can go on from the last offset.
     """
-    for answer in ask(driver, sandbox, "run", {"do": "follow", "run": run, "offset": offset}):
+    for answer in ask(driver, sandbox, "run", {"do": "follow", "run": run, "offset": offset}, place="agent"):
         if "end" in answer:
             yield _end(answer["end"], answer.get("stderr"))
             return
@@ -73,7 +73,7 @@ def follow(driver: Driver, sandbox: Sandbox, run: str, offset: int = 0) -> Itera
 def listing(driver: Driver, sandbox: Sandbox) -> list[Run]:
     """The newest runs, oldest first, at most 200. Raises SandboxFailed, HostFailed."""
     runs: list[Run] = []
-    for answer in ask(driver, sandbox, "run", {"do": "list"}):
+    for answer in ask(driver, sandbox, "run", {"do": "list"}, place="agent"):
         name, prompt = answer.get("run"), answer.get("prompt")
         if not isinstance(name, str) or not isinstance(prompt, str) or len(runs) == LISTED:
             raise misshapen(sandbox)
@@ -83,7 +83,7 @@ def listing(driver: Driver, sandbox: Sandbox) -> list[Run]:
 
 def stop(driver: Driver, sandbox: Sandbox, run: str) -> None:
     """End a run and wait until it has ended; nothing happens to one that has. Raises SandboxFailed, HostFailed."""
-    next(ask(driver, sandbox, "run", {"do": "stop", "run": run}), None)
+    next(ask(driver, sandbox, "run", {"do": "stop", "run": run}, place="agent"), None)
 
 
 def _event(line: object) -> Mapping[str, Any] | None:

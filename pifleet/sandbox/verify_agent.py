@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,14 +35,14 @@ def main(request: Json) -> Json:
         "capabilities": {name: status.get(name) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")},
         "no_new_privileges": status.get("NoNewPrivs") == "1",
         "seccomp": status.get("Seccomp") == "2",
-        "interfaces": sorted(path.name for path in Path("/sys/class/net").iterdir()),
+        "interfaces": sorted(name for _, name in socket.if_nameindex()),
         "read_only": bool(os.statvfs("/").f_flag & os.ST_RDONLY),
         "keys": keys(),
         "outside": outside(),
         "limits": {"memory": memory(), "pids": pids(), "cpus": cpus()},
         "model": health(request["health"]) if request["health"] else None,
         "repos": {name: repository(Path(request["workspace"], name), base) for name, base in request["repos"].items()},
-        **pi(request["scripted"], request["word"]),
+        **pi(request["scripted"], request["word"], request["patience"]),
     }
 
 
@@ -109,14 +110,16 @@ def health(url: str) -> str | None:
 
 def repository(path: Path, base: str) -> Json | None:
     """HEAD of a repository whose every object is there, and whether its base is among them; else null."""
-    git = ["git", "--no-optional-locks", "-C", str(path)]
+    # Its own configuration may have git start programs, or fetch; the sandbox wrote it.
+    quiet = ("-c", "core.fsmonitor=false", "-c", "protocol.allow=never")
+    git = ["git", "--no-optional-locks", *quiet, "-C", str(path)]
     head = run([*git, "rev-parse", "--verify", "HEAD"])
     whole = run([*git, "fsck", "--connectivity-only", "--no-progress", "--no-dangling"]) is not None
     holds = run([*git, "cat-file", "-e", f"{base}^{{commit}}"]) is not None if base else None
     return {"head": head, "base": holds} if head and whole else None
 
 
-def pi(url: str, word: str) -> Json:
+def pi(url: str, word: str, patience: float) -> Json:
     """Its version, and what it says at last to a scripted model that lets it write a file and read it.
 
     Agent folder, home, session and working folder are all in one that goes afterwards: even `--version` touches them.
@@ -133,13 +136,13 @@ def pi(url: str, word: str) -> Json:
         place: Json = {"cwd": folder, "env": {**os.environ, "HOME": folder, "TMPDIR": folder,
                                               "PI_CODING_AGENT_DIR": str(agent)}}
         ask = ["pi", "-p", "--session-dir", str(agent / "sessions"), script]
-        return {"pi": run(["pi", "--version"], **place), "answer": run(ask, **place) if url else None}
+        return {"pi": run(["pi", "--version"], **place), "answer": run(ask, seconds=patience, **place) if url else None}
 
 
-def run(argv: list[str], **settings: Any) -> str | None:
+def run(argv: list[str], seconds: float = SECONDS, **settings: Any) -> str | None:
     try:
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                              timeout=SECONDS, check=True, **settings)
+                              timeout=seconds, check=True, **settings)
     except (OSError, subprocess.SubprocessError):
         return None
     return str(done.stdout, "utf-8", "replace").strip()[:1000]

@@ -32,7 +32,7 @@ def ask(fleet: Fleet, driver: Driver, box: Sandbox, say: Say) -> Found:
         found.inside(driver, box, say, outside.get("bases"), health=f"{_GATEWAY}/.pifleet/health",
                      scripted=_GATEWAY + SCRIPTED_PATH),
         outside,
-        found.tried(fleet, driver, box, say, proxy=EGRESS_PORT, kinds=found.EVERYTHING),
+        found.tried(fleet, driver, box, say, proxy=("127.0.0.1", EGRESS_PORT), kinds=found.EVERYTHING),
         found.reached(driver, box, say, _allowed(box, outside), _PROXY),
     )
 

@@ -10,11 +10,12 @@ from typing import Any
 from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Say
-from pifleet.sandbox import WORKSPACE, Driver
+from pifleet.sandbox import WORKSPACE, Driver, Place
 from pifleet.sandbox.inside import ask
 from pifleet.verify.targets import FORBIDDEN, direct, names
 
 SECONDS = 300
+PATIENCE = 60
 WORD = "pifleet-verified"
 SOCKETS = ("model.sock", "egress.sock")
 # The kinds of attempts that `escape_agent` knows.
@@ -38,29 +39,38 @@ def outside(driver: Driver, box: Sandbox, say: Say) -> Mapping[str, Any]:
     return driver.outside(box)
 
 
-def inside(driver: Driver, box: Sandbox, say: Say, bases: object, *, health: str, scripted: str) -> Mapping[str, Any]:
+def inside(
+    driver: Driver, box: Sandbox, say: Say, bases: object, *, health: str, scripted: str, place: Place = "work",
+    patience: int = PATIENCE,
+) -> Mapping[str, Any]:
     """What the sandbox says of itself. `health` is where the model gateway names its configuration, "" where only pi
-    can ask for a model; `scripted` where a model that plays a script is reached, "" where a prompt would cost."""
+    can ask for a model; `scripted` where a model that plays a script is reached, "" where a prompt would cost; pi may take
+    `patience` seconds with it."""
     say("asking inside")
     known = bases if isinstance(bases, dict) else {}
     request = {"workspace": WORKSPACE, "repos": {name: str(known.get(name, "")) for name in box.repos},
-               "health": health, "scripted": scripted, "word": WORD}
-    return next(ask(driver, box, "verify", request, silence=SECONDS), {})
+               "health": health, "scripted": scripted, "word": WORD, "patience": patience}
+    return next(ask(driver, box, "verify", request, silence=SECONDS, place=place), {})
 
 
-def tried(fleet: Fleet, driver: Driver, box: Sandbox, say: Say, *, proxy: int, kinds: Sequence[str]) -> object:
-    """Every attempt of these kinds to get out; `proxy` is the port on which the sandbox's own egress listens."""
+def tried(
+    fleet: Fleet, driver: Driver, box: Sandbox, say: Say, *, proxy: tuple[str, int], kinds: Sequence[str],
+    place: Place = "work",
+) -> object:
+    """Every attempt of these kinds to get out; `proxy` is where the sandbox's own egress listens."""
     say("trying to get out")
     straight = list(direct(fleet, box))
     request = {"tcp": [*FORBIDDEN, *straight], "proxied": FORBIDDEN, "proxy": proxy, "own": SOCKETS,
                "names": names(straight), "kinds": list(kinds)}
-    return next(ask(driver, box, "escape", request, silence=SECONDS), {}).get("attempts")
+    return next(ask(driver, box, "escape", request, silence=SECONDS, place=place), {}).get("attempts")
 
 
-def reached(driver: Driver, box: Sandbox, say: Say, allowed: Sequence[Destination], proxy: str) -> object:
+def reached(
+    driver: Driver, box: Sandbox, say: Say, allowed: Sequence[Destination], proxy: str, place: Place = "work"
+) -> object:
     """What each allowed destination answers through the proxy at this address; "" is the one of the environment."""
     if not allowed:
         return {}
     say("asking for what is allowed")
     request = {"proxy": proxy, "destinations": [[str(one), one.name, one.port, one.plain] for one in allowed]}
-    return next(ask(driver, box, "reach", request, silence=SECONDS), {}).get("answers")
+    return next(ask(driver, box, "reach", request, silence=SECONDS, place=place), {}).get("answers")

@@ -20,7 +20,7 @@ __all__ = ["place"]
 
 AGENT = Path(pifleet.__file__).parent / "sandbox" / "escape_agent.py"
 REQUEST: dict[str, Any] = {
-    "tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": EGRESS_DOOR[1], "own": SOCKETS, "names": ["open.test"],
+    "tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": EGRESS_DOOR, "own": SOCKETS, "names": ["open.test"],
     "kinds": EVERYTHING,
 }
 ATTEMPTS = [name for name, _ in escape_agent.attempts(REQUEST)]

@@ -148,7 +148,7 @@ class TestLimits:
 
 
 def tried(argv: list[str], **ways: Any) -> dict[str, dict[str, Any]]:
-    request = {"tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": EGRESS_PORT, "own": SOCKETS, "names": [],
+    request = {"tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": ["127.0.0.1", EGRESS_PORT], "own": SOCKETS, "names": [],
                "kinds": EVERYTHING, **ways}
     done = subprocess.run(argv, input=json.dumps(request) + "\n", capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout)["attempts"])

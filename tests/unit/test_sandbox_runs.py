@@ -28,7 +28,7 @@ class Folder:
         self.env = {"HOME": str(home), "PATH": f"{home}/bin:{os.environ['PATH']}"}
         self.program: list[str] | None = None
 
-    def stream(self, sandbox, argv, workdir="/"):
+    def stream(self, sandbox, argv, workdir="/", place="work"):
         argv = [sys.executable, *argv[1:]] if argv[0] == "python3" else argv
         return LocalStream(self.program or argv, env=self.env)
 

@@ -17,7 +17,7 @@ ANA = Sandbox("ana", "main", "docker", "dry", Limits())
 class Here:
     """A driver whose inside is this machine."""
 
-    def stream(self, sandbox, argv, workdir="/"):
+    def stream(self, sandbox, argv, workdir="/", place="work"):
         return LocalStream([sys.executable, *argv[1:]])
 
 
