@@ -104,7 +104,7 @@ class Run:
             self.act("start", service)
         elif (self.reload or not seen["current"]) and service["reload"]:
             self.act("reload", service)
-        elif self.reload:
+        elif self.reload or not seen["current"]:
             self.restart(service)
 
     def restart(self, service):
