@@ -26,6 +26,8 @@ options:
     type: str
     default: ""
   date: {description: "Snapshot of the mirror to use.", type: str, default: ""}
+  kernel: {description: "A package that depends on a kernel, of which the file is laid into /kernel and not installed.",
+    type: str, default: ""}
 """
 
 EXAMPLES = r"""
@@ -47,6 +49,11 @@ KEYRINGS = ("/etc/apt/trusted.gpg.d", "/usr/share/keyrings/debian-archive-keyrin
 FORGET = (
     'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap',
     'find "$1"/etc/apt -name "*.list" -exec sed -i "s#://[^/ ]*@#://#" {} +',
+)
+# Installed, a kernel would bring along what makes an initramfs; only its file is wanted.
+KERNEL = (
+    'set -e; export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"; mkdir "$1"/kernel; cd "$1"/kernel; '
+    'apt-get download "$(apt-cache depends %s | sed -n "s/.*Depends: //p" | head -n 1)"'
 )
 
 
@@ -83,6 +90,7 @@ def argv(params, options, mirrors):
         "--aptopt=" + options,
         *("--keyring=" + path for path in KEYRINGS if os.path.exists(path)),
         *("--dpkgopt=" + option for option in LEAVE_OUT),
+        *(["--customize-hook=" + KERNEL % params["kernel"]] if params.get("kernel") else []),
         *("--customize-hook=" + command for command in FORGET),
         "--", params["suite"], params["target"], *([mirrors] if mirrors else []),
     ]  # fmt: skip
@@ -108,6 +116,7 @@ def main():
             "packages": {"type": "list", "elements": "str", "required": True},
             "mirror": {"type": "str", "default": ""},
             "date": {"type": "str", "default": ""},
+            "kernel": {"type": "str", "default": ""},
         }
     )
     params = module.params
