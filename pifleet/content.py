@@ -28,10 +28,10 @@ def role_file(role: str, name: str) -> str:
     return (root() / "roles" / role / "files" / name).read_text(encoding="utf-8")
 
 
-def image_recipe() -> str:
-    """A hash over everything in the role pi_image that ends up in the image."""
+def image_recipe(name: str = "pi_image") -> str:
+    """A hash over everything in the role `name` that ends up in the image that it makes."""
     total = hashlib.sha256()
-    role = root() / "roles" / "pi_image"
+    role = root() / "roles" / name
     for path in sorted(p for folder in ("files", "templates") for p in (role / folder).rglob("*") if p.is_file()):
         total.update(f"{path.relative_to(role)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()

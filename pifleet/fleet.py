@@ -10,14 +10,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pifleet.egress import Destination
-from pifleet.pins import EngineSource, Image, OpenShell, Package, digest
+from pifleet.pins import EngineSource, Gondolin, Image, OpenShell, Package, digest
 from pifleet.secret import Secret, SecretSource
 
-__all__ = ["EngineSource", "Image", "OpenShell", "Package", "digest"]
+__all__ = ["EngineSource", "Gondolin", "Image", "OpenShell", "Package", "digest"]
 
 DOCKER = "docker"
+GONDOLIN = "gondolin"
 OPENSHELL = "openshell"
-PATTERNS_OF_GROUP = {"pifleet_docker": DOCKER, "pifleet_openshell": OPENSHELL}
+PATTERNS_OF_GROUP = {"pifleet_docker": DOCKER, "pifleet_gondolin": GONDOLIN, "pifleet_openshell": OPENSHELL}
 
 ROOT = PurePosixPath("/var/lib/pifleet")
 ETC = PurePosixPath("/etc/pifleet")
@@ -189,7 +190,8 @@ class Sandbox:
 
     @property
     def egress_socket(self) -> PurePosixPath:
-        return self.root / "net" / "egress.sock"
+        # The agent of pattern gondolin has one socket of the host, and its machine the other.
+        return self.root / ("out" if self.pattern == GONDOLIN else "net") / "egress.sock"
 
     @property
     def egress_address(self) -> str:
@@ -218,6 +220,7 @@ class Fleet:
     image: Image = field(default_factory=Image)
     egress_proxy: Proxy | None = None
     results: str = "results"
+    gondolin: Gondolin = field(default_factory=Gondolin)
     openshell: OpenShell = field(default_factory=OpenShell)
     engine_source: EngineSource | None = None
     # By the names of pifleet/results/limits.py; what is not named there has its default.

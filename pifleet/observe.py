@@ -21,8 +21,8 @@ from pifleet.threads import side_by_side
 STAGE = "look"
 PROBE = 1
 MODULES = (
-    "clients", "containers", "engine", "engine_look", "filters", "gatewaylog", "heads", "keep", "looking", "openshell",
-    "openshell_seen", "openshell_trust", "outside", "paths", "probe", "processes", "services", "systemd",
+    "clients", "containers", "engine", "engine_look", "filters", "gatewaylog", "gondolin", "heads", "keep", "looking",
+    "openshell", "openshell_seen", "openshell_trust", "outside", "paths", "probe", "processes", "services", "systemd",
 )
 PACKAGE = "ansible_collections.pifleet.fleet.plugins.module_utils"
 AT_ONCE = 64
@@ -50,7 +50,8 @@ module.main(payload["request"])
 SHAPE: Mapping[str, type] = {
     "boot_id": str, "os": dict, "kernel": str, "arch": str, "systemd": bool, "python": str, "memory": int,
     "disk": dict, "engine": dict, "users": dict, "paths": dict, "packages": dict, "services": dict, "sockets": dict,
-    "filters": dict, "clients": dict, "images": dict, "containers": dict, "repos": dict, "openshell": dict,
+    "filters": dict, "clients": dict, "images": dict, "containers": dict, "repos": dict,
+    "gondolin": dict, "openshell": dict,
     "foreign": list, "unknown": dict, "activity": dict,
 }
 

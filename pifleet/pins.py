@@ -56,6 +56,28 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Gondolin:
+    """What hosts of `pifleet_gondolin` run sandboxes with, besides what the image names: Gondolin and its guest."""
+
+    version: str = "0.12.0"
+    zig_version: str = "0.16.0"
+    kernel: str = "linux-image-cloud-amd64"
+    recipe: str = ""
+
+    PACKAGES = (
+        "bash", "busybox-static", "ca-certificates", "curl", "fd-find", "git", "iproute2", "less", "mount", "procps",
+        "python3", "python3-pip", "python3-venv", "ripgrep", "tmux",
+    )
+
+    def hash(self, image: Image) -> str:
+        """12 hex digits over everything that decides the content; Node, npm, pi and the suite are the image's."""
+        return digest(
+            self.recipe, self.version, self.zig_version, self.kernel, image.suite, image.date, image.node_version,
+            image.npm_version, image.pi_version, image.ca, *sorted({*self.PACKAGES, *image.packages}),
+        )[:12]
+
+
+@dataclass(frozen=True)
 class Package:
     """A file that is installed on hosts: a path on this controller or a URL, and the sha256 it must have."""
 

@@ -108,6 +108,7 @@ def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
         for each in patterns().values():
             specs[host] |= each.cut(spec, found.seen[host].data, own)
     _choose_builder(found, specs)
+    _choose_maker(specs)
     return specs
 
 
@@ -126,6 +127,13 @@ def _choose_builder(found: Look, specs: dict[str, Spec]) -> None:
     spec = specs.setdefault(builder, {**found.specs[builder], **nothing_else})
     spec["parts"] = [part for part in found.specs[builder]["parts"] if part in {*spec["parts"], "pi_image"}]
     spec["image"] = {**spec["image"], "builder": True}
+
+
+def _choose_maker(specs: dict[str, Spec]) -> None:
+    """The first host that needs gondolin's runtime makes it, unless it is carried here already."""
+    needing = [spec["gondolin"] for spec in specs.values() if "gondolin" in spec["parts"]]
+    if needing and not Path(needing[0]["runtime"]["archive"]).exists():
+        needing[0]["runtime"] = {**needing[0]["runtime"], "builder": True}
 
 
 def _repos_to_clone(found: Look, steps: Iterable[Step]) -> set[str]:

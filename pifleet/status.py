@@ -14,6 +14,7 @@ from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.look import Look, Selection, look, seen_box
 from pifleet.operate import Say, each
+from pifleet.patterns import pattern
 from pifleet.results import Generation, list_generations
 from pifleet.sandbox import HOME, WORKSPACE, Driver, driver_for
 from pifleet.sandbox.inside import ask
@@ -61,7 +62,9 @@ def _hosts(fleet: Fleet, found: Look, selection: Selection) -> list[Json]:
 
 def _state(found: Look, box: Sandbox, home: str | Trouble) -> tuple[str, str | None]:
     """The state of a sandbox and the image it runs."""
-    if isinstance(home, Trouble) or home not in found.seen or not found.seen[home].data["engine"].get("answers"):
+    if isinstance(home, Trouble) or home not in found.seen:
+        return UNKNOWN, None
+    if "docker" in pattern(box.pattern).PARTS and not found.seen[home].data["engine"].get("answers"):
         return UNKNOWN, None
     seen = seen_box(found.seen[home].data, box)
     return driver_for(box.pattern).seen(seen) if seen else ("missing", None)

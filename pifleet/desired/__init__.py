@@ -31,6 +31,8 @@ def host_spec(
     """
     own = {name: each for name, each in patterns().items() if name in fleet.hosts[host].patterns}
     parts = dict.fromkeys([*EVERY_HOSTS, *(part for each in own.values() for part in each.PARTS)])
+    # What keeps services without systemd has to be there before the first of them: it comes with this part.
+    carrier = "docker" if "docker" in parts else "qemu"
     spec: Spec = {
         "fleet": fleet.name,
         "host": host,
@@ -41,12 +43,10 @@ def host_spec(
         "engine": {"minimum": OLDEST_ENGINE, "source": _engine_source(fleet)},
         "image": _image(fleet, image_cache),
         "users": _users(fleet, sandboxes),
-        "dirs": _host_dirs(),
-        "files": [_keep_program()],
+        "dirs": _host_dirs(carrier),
+        "files": [_keep_program(carrier)],
         "secrets": [],
         "packages": [
-            # Debian 12's engine brings its client along; newer ones have it in a package of its own.
-            {"name": "docker-cli", "command": "docker", "part": "docker"},
             {"name": "git", "command": "git", "part": "developers"},
             {"name": "openssh-client", "command": "ssh-agent", "part": "developers"},
             {"name": "ca-certificates", "command": "update-ca-certificates", "part": "developers"},
@@ -58,8 +58,12 @@ def host_spec(
         "clients": sorted({name for box in sandboxes for name in box.egress_sets}),
         "sandboxes": [],
         "orphans": [],
+        "gondolin": None,
         "openshell": None,
     }
+    if "docker" in parts:
+        # Debian 12's engine brings its client along; newer ones have it in a package of its own.
+        spec["packages"].append({"name": "docker-cli", "command": "docker", "part": "docker"})
     if gateway.PART in parts:
         behind = [box for box in sandboxes if gateway.PART in pattern(box.pattern).PARTS]
         _extend_ways_out(spec, fleet, behind, clients)
@@ -106,22 +110,22 @@ def directory(path: object, mode: str, *, uid: int = 0, part: str = "developers"
     return {"path": str(path), "mode": mode, "uid": uid, "gid": uid, "part": part, "sandbox": sandbox}
 
 
-def _host_dirs() -> list[dict[str, Any]]:
+def _host_dirs(carrier: str) -> list[dict[str, Any]]:
     return [
         directory(names.ROOT, "0755"),
         directory(names.ROOT / "sandboxes", "0711"),
         directory(names.ROOT / "clones", "0711"),
         directory(names.ETC, "0755"),
-        directory(names.PROGRAMS, "0755", part="docker"),
+        directory(names.PROGRAMS, "0755", part=carrier),
         directory(names.LOGS, "0711"),
     ]
 
 
-def _keep_program() -> dict[str, Any]:
+def _keep_program(carrier: str) -> dict[str, Any]:
     """What keeps the engine and our services running where there is no systemd; so it comes before both."""
     text = content.role_file("service", "keep")
     path = str(names.PROGRAMS / "keep")
-    return {"path": path, "content": text, "mode": "0755", "part": "docker", "sandbox": "", "in_place": False}
+    return {"path": path, "content": text, "mode": "0755", "part": carrier, "sandbox": "", "in_place": False}
 
 
 def _users(fleet: Fleet, sandboxes: Sequence[Sandbox]) -> list[dict[str, Any]]:

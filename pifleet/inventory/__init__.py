@@ -32,7 +32,10 @@ def load(sources: Sequence[Path], *, become_password: Secret | None = None, **op
         from pifleet.inventory.validate import fleet_from
 
         fleet = fleet_from(read(sources, **options), become_password=become_password)
-    return replace(fleet, image=replace(fleet.image, recipe=content.image_recipe()))
+    return replace(
+        fleet, image=replace(fleet.image, recipe=content.image_recipe()),
+        gondolin=replace(fleet.gondolin, recipe=content.image_recipe("gondolin_image")),
+    )
 
 
 @contextmanager

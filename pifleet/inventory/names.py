@@ -16,7 +16,7 @@ from pifleet.inventory.boxes import nearest
 from pifleet.wording import choose, listed, path, show
 
 PATTERNS = tuple(valid.PATTERNS_OF_GROUP.values())
-LATER_PATTERNS = ("gondolin", "pod")
+LATER_PATTERNS = ("pod",)
 SANDBOX_LISTS = ("repos", "artifacts")
 
 

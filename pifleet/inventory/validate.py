@@ -10,6 +10,7 @@ from pifleet.fleet import Fleet, Host
 from pifleet.inventory import rules, schema
 from pifleet.inventory.boxes import sandboxes
 from pifleet.inventory.folder import Folder
+from pifleet.inventory.gondolin import check_memory
 from pifleet.inventory.groups import agreed, groups
 from pifleet.inventory.hostvars import connection
 from pifleet.inventory.names import Names, check_unique
@@ -48,6 +49,7 @@ def fleet_from(raw: RawInventory, *, become_password: Secret | None = None) -> F
     Names(repo_names, model_names, set_names, fleet, mistakes).check(variables)
     check_unique(fleet, variables, mistakes)
     check_sandboxes(fleet, mistakes)
+    check_memory(fleet, mistakes)
     count = len(dict.fromkeys(mistakes.found))
     mistakes.raise_any(f"the inventory has {count} mistake{'s' if count > 1 else ''}")
     return fleet

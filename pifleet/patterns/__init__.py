@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from pifleet.fleet import DOCKER, OPENSHELL, Fleet, Sandbox
+from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Fleet, Sandbox
 from pifleet.plan import Json, Step, compare_host
 from pifleet.report import Check
 from pifleet.secret import Secret
@@ -67,6 +67,6 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
 
 def patterns() -> Mapping[str, Pattern]:
     """Every pattern by its name, in the order in which a host gets them."""
-    from pifleet.patterns import docker, openshell
+    from pifleet.patterns import docker, gondolin, openshell
 
-    return {DOCKER: docker, OPENSHELL: openshell}
+    return {DOCKER: docker, GONDOLIN: gondolin, OPENSHELL: openshell}

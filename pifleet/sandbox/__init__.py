@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
-from pifleet.fleet import DOCKER, OPENSHELL, Host, Sandbox
+from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Host, Sandbox
 from pifleet.stream import Stream
 
 WORKSPACE = "/workspace"
@@ -19,6 +19,7 @@ Place = Literal["tools", "agent", "work"]
 SESSIONS = f"{HOME}/.pi/agent/sessions"
 _DRIVERS = {
     DOCKER: ("pifleet.sandbox.docker", "DockerDriver"),
+    GONDOLIN: ("pifleet.sandbox.gondolin", "GondolinDriver"),
     OPENSHELL: ("pifleet.sandbox.openshell", "OpenShellDriver"),
 }
 

@@ -6,14 +6,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol
 
-from pifleet.fleet import DOCKER, OPENSHELL, Fleet, Sandbox
+from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Fleet, Sandbox
 from pifleet.operate import Act, Say
 from pifleet.report import Check
 from pifleet.sandbox import Driver
 from pifleet.verify.found import Found
 from pifleet.verify.rows import Rows
 
-_PROOFS = {DOCKER: "pifleet.verify.docker", OPENSHELL: "pifleet.verify.openshell"}
+_PROOFS = {
+    DOCKER: "pifleet.verify.docker", GONDOLIN: "pifleet.verify.gondolin", OPENSHELL: "pifleet.verify.openshell",
+}
 
 
 class Proof(Protocol):

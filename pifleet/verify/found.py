@@ -44,8 +44,8 @@ def inside(
     patience: int = PATIENCE,
 ) -> Mapping[str, Any]:
     """What the sandbox says of itself. `health` is where the model gateway names its configuration, "" where only pi
-    can ask for a model; `scripted` where a model that plays a script is reached, "" where a prompt would cost; pi may take
-    `patience` seconds with it."""
+    can ask for a model; `scripted` where a model that plays a script is reached, "" where a prompt would cost; pi may
+    take `patience` seconds with it."""
     say("asking inside")
     known = bases if isinstance(bases, dict) else {}
     request = {"workspace": WORKSPACE, "repos": {name: str(known.get(name, "")) for name in box.repos},

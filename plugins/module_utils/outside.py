@@ -22,9 +22,10 @@ FOUND_LIMIT = 20
 
 
 def main(request, out=None):
-    """Answer `request` ({"keys", "container", "root", "clients", "nonce"}) on standard output: the nonce, then JSON."""
+    """Answer `request` ({"keys", "container" or "group", "root", "clients", "nonce"}) on standard output: the nonce
+    on a line, then JSON."""
     hunt = Hunt(sorted({key for folder in request["keys"] for key in keys_of(folder)}))
-    pids = processes(request["container"])
+    pids = grouped(request["group"]) if request.get("group") else processes(request["container"])
     for pid in pids:
         hunt.process(pid)
     hunt.folder("", request["root"])
@@ -49,13 +50,16 @@ def keys_of(folder):
 def processes(container):
     """The ids of all processes in the container's control group; [] when it does not run."""
     seen = Engine().find("/containers/%s/json" % container)
-    if not seen or not seen["State"]["Pid"]:
-        return []
+    return grouped(seen["Id"]) if seen and seen["State"]["Pid"] else []
+
+
+def grouped(group):
+    """The ids of all processes in whose control group's path these words are."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open("/proc/%s/cgroup" % pid, encoding="ascii", errors="replace") as file:
-                if seen["Id"] in file.read(65536):
+                if group in file.read(65536):
                     found.append(int(pid))
         except OSError:  # it ended in the meantime
             continue

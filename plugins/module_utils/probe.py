@@ -13,6 +13,7 @@ from ansible_collections.pifleet.fleet.plugins.module_utils import (
     engine_look,
     filters,
     gatewaylog,
+    gondolin,
     heads,
     looking,
     paths,
@@ -51,7 +52,8 @@ def observe(spec, nonce):
     answer["filters"] = look.each("filters", [entry["rules"] for entry in spec["filters"]], filters.as_file)
     answer["clients"] = look.each("clients", spec["clients"], clients.look)
     answer["repos"] = {box["title"]: look.each("repos/" + box["title"], [repo["name"] for repo in box["repos"]],
-                                               _repository(spec, box)) for box in spec["sandboxes"]}
+                                               _repository(spec, box)) for box in _boxes(spec)}
+    answer["gondolin"] = gondolin.observe(spec, look) if spec.get("gondolin") else {}
     answer.update(engine_look.look(spec, look))
     if answer["engine"].get("root"):
         answer["disk"].update(_disk(answer["engine"]["root"]))
@@ -127,6 +129,11 @@ def _health(wanted):
     head, _, body = reply.partition(b"\r\n\r\n")
     answers = head.split(b" ")[1:2] == [b"%d" % wanted["status"]]
     return {"answers": answers, "answer": body.decode("utf-8", "replace").strip() if answers else ""}
+
+
+def _boxes(spec):
+    """The sandboxes whose workspaces are folders of the host."""
+    return spec["sandboxes"] + (spec.get("gondolin") or {"sandboxes": []})["sandboxes"]
 
 
 def _repository(spec, box):

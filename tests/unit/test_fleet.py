@@ -78,7 +78,7 @@ def test_a_sandbox_is_meant_by_its_title_or_its_developer() -> None:
 
 
 def test_a_host_offers_the_patterns_of_its_groups() -> None:
-    assert Host("farm-1", ("pifleet_docker", "pifleet_gondolin")).patterns == {"docker"}
+    assert Host("farm-1", ("pifleet_docker", "pifleet_gondolin")).patterns == {"docker", "gondolin"}
     assert fleet(hosts=("a", "b")).hosts_offering("docker") == ("a", "b")
     assert fleet().hosts_offering("pod") == ()
 

@@ -1,0 +1,118 @@
+"""Owns operating sandboxes whose tools are in a micro-VM and whose pi is in a closed place of the host.
+It must not make or change a sandbox, and never hands a shell anything that is not a whole argument."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+from pifleet import fleet as names
+from pifleet import observe
+from pifleet.connection import Link, connect, root_argv, ssh_argv, tail
+from pifleet.desired import egress, gateway
+from pifleet.errors import SandboxFailed
+from pifleet.fleet import Host, Sandbox
+from pifleet.lock import claimed, run_claimed
+from pifleet.patterns.gondolin.desired import service
+from pifleet.sandbox import WORKSPACE, Place
+from pifleet.stream import Stream
+
+PROGRAM = ("/usr/bin/python3", "-I", str(names.PROGRAMS / "place"))
+SECONDS_TO_STOP = 60
+
+
+class GondolinDriver:
+    """A Driver for sandboxes of pattern gondolin; see pifleet.sandbox.Driver."""
+
+    keeps_work = True  # its workspace is a folder of the host
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._link: Link | None = None
+
+    @staticmethod
+    def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
+        runtime = PurePosixPath(str(found["runtime"])).name
+        return "running" if found["service"]["running"] else "stopped", f"gondolin {runtime}"
+
+    def stream(
+        self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, place: Place = "tools"
+    ) -> Stream:
+        return self._connected().stream(enter_argv(sandbox, argv, workdir, place))
+
+    def claimed(self, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:
+        return claimed(self._connected(), sandbox, enter_argv(sandbox, argv, WORKSPACE, "work"), what, store)
+
+    def terminal_argv(
+        self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, *, tty: bool = True
+    ) -> list[str]:
+        return self._terminal(enter_argv(sandbox, argv, workdir, "tools"), tty=tty)
+
+    def attach_argv(self, sandbox: Sandbox) -> list[str]:
+        pi = ["tmux", "-u", "new-session", "-A", "-s", "pi", "--", "pi"]
+        return self._terminal(enter_argv(sandbox, pi, WORKSPACE, "agent"), tty=True)
+
+    def state(self, sandbox: Sandbox) -> str:
+        return "running" if self._ask(sandbox, "observe")["running"] else "stopped"
+
+    def require_running(self, sandbox: Sandbox) -> None:
+        state = self.state(sandbox)
+        if state != "running":
+            raise SandboxFailed(f"{sandbox.title} on {self._host.name} is {state}",
+                                try_=f"pifleet start {sandbox.title}")
+
+    def start(self, sandbox: Sandbox) -> None:
+        self._done(sandbox, "start", str(self._ask(sandbox, "start")["error"]))
+
+    def open_again(self, sandbox: Sandbox) -> None:
+        """Nothing has to run: its files are the host's, and looked at from a place that is made for that."""
+
+    def stop(self, sandbox: Sandbox) -> None:
+        done = run_claimed(self._connected(), sandbox, [*PROGRAM, "stop", sandbox.id], "stop", SECONDS_TO_STOP)
+        self._done(sandbox, "stop", tail(done.stderr) if done.code else "")
+
+    def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
+        request = {"keys": [gateway.keys(), egress.keys()], "group": f"/pifleet/{sandbox.id}/",
+                   "root": str(sandbox.root), "clients": sandbox.egress_sets}
+        said = observe.ask(self._host, "outside", request, self._connected())
+        return said if isinstance(said, dict) else {}
+
+    def close(self) -> None:
+        if self._link:
+            self._link.close()
+            self._link = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _done(self, sandbox: Sandbox, verb: str, error: str) -> None:
+        if error:
+            raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=error,
+                                try_=f"pifleet plan --limit {self._host.name}")
+
+    def _ask(self, sandbox: Sandbox, verb: str) -> Mapping[str, Any]:
+        request = {"do": verb, "service": service(sandbox)}
+        said: Mapping[str, Any] = observe.ask(self._host, "gondolin", request, self._connected())
+        return said
+
+    def _terminal(self, inside: Sequence[str], *, tty: bool) -> list[str]:
+        ssh, as_root = ssh_argv(self._host, tty=tty), root_argv(inside)
+        return [*ssh, shlex.join(as_root)] if ssh else as_root
+
+    def _connected(self) -> Link:
+        if self._link is None:
+            self._link = connect(self._host)
+        return self._link
+
+
+def enter_argv(sandbox: Sandbox, argv: Sequence[str], workdir: str, place: Place) -> list[str]:
+    """What root starts on the host to run `argv` in a place of the sandbox; tools are in its micro-VM."""
+    program = [*PROGRAM, "enter", sandbox.id]
+    if place == "tools":
+        return [*program, "agent", "/", "inside", workdir, *argv]
+    return [*program, place, workdir, *argv]
