@@ -10,7 +10,7 @@ from typing import Any
 
 from pifleet.connection import connect
 from pifleet.desired.egress import LOG
-from pifleet.egress import PLAIN_PORT, TLS_PORT, Note, Verdict
+from pifleet.egress import PLAIN_PORT, TLS_PORT, NotAnEntry, Note, Verdict, entry
 from pifleet.errors import HostFailed
 from pifleet.fleet import OPENSHELL, Host, Sandbox
 from pifleet.patterns.openshell import denials
@@ -87,4 +87,12 @@ def _entry(box: Sandbox, name: str, port: int) -> str:
     where = name if port == TLS_PORT else f"{name}:{port}"
     listed = any((one.name == name or (one.name[:1] == "." and f".{name}".endswith(one.name))) and one.port == port
                  and one.plain == (port == PLAIN_PORT) and not one.clone for one in box.egress)
-    return f'{{to: "{name}:{port}", private: true}}' if listed else where
+    return f'{{to: "{name}:{port}", private: true}}' if listed or not _may_stand(where) else where
+
+
+def _may_stand(where: str) -> bool:
+    """Whether a list may have this as it is: a private address may not."""
+    try:
+        return bool(entry(where))
+    except NotAnEntry:
+        return False

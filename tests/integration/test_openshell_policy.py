@@ -81,12 +81,13 @@ def test_the_log_tells_a_developer_what_was_refused(lists: Shells) -> None:
     answers(lists, "cy")
     address = lists.lab.git.host.address
 
-    def told() -> set[tuple[str, int, str]]:
+    def told() -> dict[tuple[str, int, str], str]:
         found = lists.pifleet("logs", "cy", "--egress", "-o", "json").json["egress"]
-        return {(one["name"], one["port"], one["verdict"]) for one in found}
+        return {(one["name"], one["port"], one["verdict"]): one["entry"] for one in found}
 
-    until(lambda: {(address, SITE_PORT, "refused"), (address, HTTP_PORT, "refused")} <= told())
-    assert f"egress: {address}:{SITE_PORT}" in lists.pifleet("logs", "cy", "--egress").out
+    wanted = {(address, port, "refused"): f'{{to: "{address}:{port}", private: true}}'
+              for port in (SITE_PORT, HTTP_PORT)}
+    until(lambda: wanted.items() <= told().items(), seconds=120)
 
 
 def test_paths_that_were_added_by_hand_mean_a_new_sandbox_that_holds_all_work(shells: Shells) -> None:

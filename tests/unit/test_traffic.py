@@ -41,6 +41,11 @@ def test_a_listed_name_that_was_refused_leads_to_a_private_address() -> None:
     assert below == [("git.lan.org", 443, "refused", 1, '{to: "git.lan.org:443", private: true}')]
 
 
+def test_a_private_address_needs_an_entry_that_says_so() -> None:
+    assert told(line("10.1.2.3", "8443")) == [
+        ("10.1.2.3", 8443, "refused", 1, '{to: "10.1.2.3:8443", private: true}')]
+
+
 def test_lines_that_are_no_notes_are_left_out() -> None:
     broken = ["", "{", "7", "null", "[]", '{"name":"a"}', line(port="x"), line(status="-"), line(port=None), "\x1b[31m"]
 
