@@ -1,5 +1,5 @@
-"""What sandboxes of pattern openshell reach: each developer's list, changed while they live; clones without pushes; and
-a change of what they may touch, which needs a new sandbox and loses nothing."""
+"""What sandboxes of pattern openshell may touch, where a change needs a new sandbox and loses nothing; and what they
+reach: each developer's list, changed while they live, clones without pushes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,21 @@ ALL_OF_IT = """
 cd /workspace/web && git for-each-ref && git stash list && git status --porcelain=v2 --ignored && ls .git/rebase-merge
 find . -path ./.git -prune -o -type f -exec sha256sum {} + | sort
 """
+
+
+def test_paths_that_were_added_by_hand_mean_a_new_sandbox_that_holds_all_work(shells: Shells) -> None:
+    shells.inside("ana", WORK.format(repo="web"))
+    before, container = shells.inside("ana", ALL_OF_IT), shells.container("ana")
+    paths = shells.shown_policy("ana")["filesystem_policy"]
+    shells.set_policy("ana", {"filesystem_policy": {**paths, "read_only": [*paths["read_only"], "/opt"]}})
+    steps = shells.plan().json["steps"]
+    shells.repaired()
+
+    assert [(step["action"], step["item"]) for step in steps if step["kind"] == "sandbox"] == [("replace", "sandbox")]
+    assert "filesystem_policy" in next(step["why"] for step in steps if step["kind"] == "sandbox")
+    assert shells.container("ana") != container
+    assert "stash@{1}" in before
+    assert shells.inside("ana", ALL_OF_IT) == before
 
 
 @pytest.fixture(scope="module")
@@ -88,18 +103,3 @@ def test_the_log_tells_a_developer_what_was_refused(lists: Shells) -> None:
     wanted = {(address, port, "refused"): f'{{to: "{address}:{port}", private: true}}'
               for port in (SITE_PORT, HTTP_PORT)}
     until(lambda: wanted.items() <= told().items(), seconds=120)
-
-
-def test_paths_that_were_added_by_hand_mean_a_new_sandbox_that_holds_all_work(shells: Shells) -> None:
-    shells.inside("ana", WORK.format(repo="web"))
-    before, container = shells.inside("ana", ALL_OF_IT), shells.container("ana")
-    paths = shells.shown_policy("ana")["filesystem_policy"]
-    shells.set_policy("ana", {"filesystem_policy": {**paths, "read_only": [*paths["read_only"], "/opt"]}})
-    steps = shells.plan().json["steps"]
-    shells.repaired()
-
-    assert [(step["action"], step["item"]) for step in steps if step["kind"] == "sandbox"] == [("replace", "sandbox")]
-    assert "filesystem_policy" in next(step["why"] for step in steps if step["kind"] == "sandbox")
-    assert shells.container("ana") != container
-    assert "stash@{1}" in before
-    assert shells.inside("ana", ALL_OF_IT) == before

@@ -1,6 +1,7 @@
 """What it costs to bring work out of a sandbox, beside the real command's own download in the same run.
 
-Bytes on the wire, packets towards the host, processor time here; both by one ssh connection to the gateway's host.
+Bytes on the wire and packets towards the host are held against each other, both by one ssh connection to the gateway's
+host; processor time here is only told: a pull hashes, checks and keeps what a download just writes down.
 """
 
 from __future__ import annotations
@@ -123,9 +124,8 @@ def test_a_pull_costs_no_more_than_a_download(
                   f"{cost.processor:6.2f} s here {cost.seconds:6.2f} s", end="")
     assert said[0]["result"] == "new"
     assert sorted(sums(tmp_path / "down").splitlines()) == inside
-    assert sorted(sums(farm.results / "ana" / "main" / "data").splitlines()) == inside
+    assert sorted(sums(farm.results / "ana" / "main" / "workspace" / "data").splitlines()) == inside
     assert ours.bytes <= theirs.bytes
     assert ours.packets <= theirs.packets
-    assert ours.processor <= theirs.processor
     assert again["result"] == "unchanged"
     assert again["bytes"] < 1000
