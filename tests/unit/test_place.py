@@ -1,90 +1,79 @@
-"""Where sandboxes go, and when they may not go anywhere."""
+"""What each closed place of a sandbox is given of its host, as the command line that makes it says."""
 
 from __future__ import annotations
 
-from pifleet.fleet import Limits
-from pifleet.place import may_be_on, place
-from tests.unit.fleets import box, fleet
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from typing import Any
 
-GB = 1 << 30
-ROOMY = {"farm-1": 64 * GB, "farm-2": 64 * GB}
-TWO = ("farm-1", "farm-2")
+import pytest
 
+from pifleet import content
 
-def test_a_new_sandbox_goes_to_the_emptiest_host() -> None:
-    of = fleet(box("ana/main"), box("bo/main"), box("cy/main"), hosts=TWO)
-
-    placed = place(of, {"farm-1": {}, "farm-2": {}}, ROOMY)
-
-    assert placed.host_of == {"ana/main": "farm-1", "bo/main": "farm-2", "cy/main": "farm-1"}
+FILE = content.root() / "roles" / "sandbox_gondolin" / "files" / "place"
+SANDBOX = "/var/lib/pifleet/sandboxes/ana-main/"
+BOX = {"id": "ana-main", "uid": 1_900_000_001, "runtime": "/usr/local/lib/pifleet/gondolin/h", "empty": "/empty",
+       "cpus": 2.0, "memory": 2 << 30, "pids": 512}
 
 
-def test_a_sandbox_stays_where_it_is_and_a_new_host_moves_nothing() -> None:
-    of = fleet(box("ana/main"), box("bo/main"), hosts=TWO)
-
-    placed = place(of, {"farm-1": {"ana/main": "container", "bo/main": "folder"}, "farm-2": {}}, ROOMY)
-
-    assert set(placed.host_of.values()) == {"farm-1"}
-
-
-def test_a_sandbox_seen_nowhere_waits_while_a_host_that_may_hold_it_is_silent() -> None:
-    of = fleet(box("ana/main"), hosts=TWO)
-
-    placed = place(of, {"farm-1": {}}, ROOMY)
-
-    assert placed.host_of == {}
-    assert placed.troubles["ana/main"].headline == "ana/main was seen on no host, and farm-2 did not answer"
+@pytest.fixture
+def place(tmp_path: Path) -> Any:
+    loader = SourceFileLoader("place", str(FILE))
+    module: Any = module_from_spec(spec_from_loader("place", loader))  # type: ignore[arg-type]
+    loader.exec_module(module)
+    module.ACCELERATION = tmp_path / "acceleration"
+    module.ACCELERATION.write_text("tcg 0123456789ab\n")
+    return module
 
 
-def test_a_sandbox_that_is_seen_does_not_wait_for_other_hosts() -> None:
-    of = fleet(box("ana/main"), hosts=TWO)
-
-    assert place(of, {"farm-1": {"ana/main": "folder"}}, ROOMY).host_of == {"ana/main": "farm-1"}
-
-
-def test_a_pinned_sandbox_does_not_wait_for_other_hosts() -> None:
-    of = fleet(box("ana/main", host="farm-1"), hosts=TWO)
-
-    assert place(of, {"farm-1": {}}, ROOMY).host_of == {"ana/main": "farm-1"}
+def given(place: Any, name: str) -> dict[str, str]:
+    """What of the sandbox is mounted, by where; folders of its control groups are everybody's."""
+    argv = place.Place(BOX, name).argv(["true"], "/")
+    mounts = zip(argv, argv[1:], argv[2:], strict=False)
+    return {target: source.removeprefix(SANDBOX) for word, source, target in mounts
+            if word in ("--bind", "--ro-bind") and source.startswith((SANDBOX, "/empty"))
+            and not target.startswith(("/etc/", "/opt/"))}
 
 
-def test_a_sandbox_pinned_away_from_where_it_lives_moves() -> None:
-    of = fleet(box("ana/main", host="farm-2"), hosts=TWO)
-
-    placed = place(of, {"farm-1": {"ana/main": "container"}, "farm-2": {}}, ROOMY)
-
-    assert (placed.host_of, placed.troubles) == ({"ana/main": "farm-2"}, {})
-    assert placed.moves == {"ana/main": "farm-1"}
+def test_the_agent_has_the_model_and_an_empty_folder_for_a_workspace(place: Any) -> None:
+    assert given(place, "agent") == {
+        "/workspace": "/empty", "/home/pi": "home", "/run/pifleet/net": "net", "/run/pifleet/machine": "machine",
+    }
 
 
-def test_a_move_goes_on_as_long_as_something_is_left_on_the_old_host() -> None:
-    of = fleet(box("ana/main", host="farm-2"), hosts=TWO)
-
-    for left in ("container", "folder"):
-        placed = place(of, {"farm-1": {"ana/main": left}, "farm-2": {"ana/main": "container"}}, ROOMY)
-        assert placed.moves == {"ana/main": "farm-1"}
-    assert place(of, {"farm-1": {}, "farm-2": {"ana/main": "container"}}, ROOMY).moves == {}
+def test_the_machine_has_the_workspace_and_the_proxy_and_no_home(place: Any) -> None:
+    assert given(place, "machine") == {
+        "/workspace": "workspace", "/run/pifleet/machine": "machine", "/run/pifleet/out": "out",
+    }
 
 
-def test_a_host_without_room_is_taken_only_when_none_has_room() -> None:
-    big = Limits(memory=8 * GB)
-    of = fleet(box("ana/main", limits=big), hosts=TWO)
-
-    placed = place(of, {"farm-1": {}, "farm-2": {}}, {"farm-1": 4 * GB, "farm-2": 16 * GB})
-
-    assert placed.host_of["ana/main"] == "farm-2"
+def test_pifleets_own_programs_have_workspace_and_home_and_no_socket(place: Any) -> None:
+    assert given(place, "work") == {"/workspace": "workspace", "/home/pi": "home"}
 
 
-def test_a_look_asks_every_host_that_may_hold_a_sandbox() -> None:
-    pinned, free = box("ana/main", host="farm-1"), box("bo/main")
-    of = fleet(pinned, free, hosts=TWO)
+@pytest.mark.parametrize("name", ["agent", "machine", "work"])
+def test_every_place_is_closed_in_the_same_way(place: Any, name: str) -> None:
+    argv = place.Place(BOX, name).argv(["true"], "/")
+    own = {"--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--die-with-parent"}
 
-    assert may_be_on(of, "farm-2") == (pinned, free)
+    assert own <= set(argv)
+    # What bubblewrap keeps is for setpriv, which gives it away before anything of the sandbox runs.
+    after = argv[argv.index("setpriv"):]
+    assert {"--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups"} <= set(after)
+    assert after[after.index("--reuid") + 1] == after[after.index("--regid") + 1] == str(BOX["uid"])
+    assert after[after.index("env") + 1] == "-i"
 
 
-def test_the_container_tells_more_than_a_folder_left_behind() -> None:
-    of = fleet(box("ana/main"), hosts=TWO)
+@pytest.mark.parametrize("name", ["agent", "machine", "work"])
+def test_no_device_of_the_host_is_given_where_no_machine_booted_with_it(place: Any, name: str) -> None:
+    assert "/dev/kvm" not in place.Place(BOX, name).argv(["true"], "/")
 
-    placed = place(of, {"farm-1": {"ana/main": "folder"}, "farm-2": {"ana/main": "container"}}, ROOMY)
 
-    assert placed.host_of == {"ana/main": "farm-2"}
+def test_only_the_machine_has_kvm_where_one_booted_with_it(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.ACCELERATION.write_text("kvm 0123456789ab\n")
+    monkeypatch.setattr(place.os, "stat", lambda path: type("Seen", (), {"st_gid": 104})())
+
+    having = [name for name in ("agent", "machine", "work")
+              if "/dev/kvm" in place.Place(BOX, name).argv(["true"], "/")]
+    assert having == ["machine"]
