@@ -14,7 +14,7 @@ from pifleet.sandbox import WORKSPACE, Driver, Place
 from pifleet.sandbox.inside import ask
 from pifleet.verify.targets import FORBIDDEN, direct, names
 
-SECONDS = 300
+SECONDS = 420
 PATIENCE = 60
 WORD = "pifleet-verified"
 SOCKETS = ("model.sock", "egress.sock")

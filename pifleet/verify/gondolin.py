@@ -30,10 +30,10 @@ LEFT_OPEN = (
 
 def ask(fleet: Fleet, driver: Driver, box: Sandbox, say: Say) -> Found:
     outside = found.outside(driver, box, say)
+    work = found.inside(driver, box, say, outside.get("bases"), health="", scripted="", place="work")
+    # What needs the machine comes together, so that it is started once.
     beside_pi = found.inside(driver, box, say, {}, health=f"{_GATEWAY}/.pifleet/health",
                              scripted=_GATEWAY + SCRIPTED_PATH, place="agent", patience=START_SECONDS + found.PATIENCE)
-    bases = outside.get("bases")
-    work = found.inside(driver, box, say, bases, health="", scripted="", place="work")
     return Found(
         {**beside_pi, "repos": work.get("repos")}, outside,
         found.tried(fleet, driver, box, say, proxy=(PROXY, PROXY_PORT), kinds=(), place="tools"),

@@ -34,7 +34,8 @@ OWN_MEMORY = 768 << 20
 MODEL_PORT, PROXY_PORT = 8100, 8101
 PROXY = "egress.pifleet.internal"
 WORKSPACE = "/workspace"
-START_SECONDS, LINGER_SECONDS = 180, 2
+# Emulated and on a busy host a machine needs a minute or two. Who kills pi finds nothing left after five seconds.
+START_SECONDS, LINGER_SECONDS = 240, 3
 
 
 def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Clients) -> None:
