@@ -17,8 +17,16 @@ from pifleet.stream import Stream, StreamTimeout
 ANSWER_LIMIT = 8 << 20
 # The programs inside give a pulse every 5 seconds, or end within this time.
 SILENCE_SECONDS = 30
-# Isolated and without site, so that nothing in the sandbox's home is imported; the program is the first line of input.
-_START = 'import json, sys; exec(compile(json.loads(sys.stdin.buffer.readline()), "agent", "exec"))'
+# Isolated and without site, so that nothing in the sandbox's home is imported; the program is the first line of input:
+# its modules by name, each of which needs only those before it, and itself at last.
+_START = """\
+import json, sys, types
+for name, text in json.loads(sys.stdin.buffer.readline()):
+    module = sys.modules[name] = types.ModuleType(name)
+    exec(compile(text, name, "exec"), module.__dict__)"""
+ARGV = ("python3", "-I", "-S", "-c", _START)
+# The modules of programs that have a room of their own.
+_ROOMS = {"escape": ("trying", "network", "machine", "privileges")}
 
 
 def ask(
@@ -31,10 +39,9 @@ def ask(
     one; HostFailed.
     """
     silence = silence or SILENCE_SECONDS
-    source = Path(__file__).with_name(f"{program}_agent.py").read_text(encoding="utf-8")
-    stream = driver.stream(sandbox, ["python3", "-I", "-S", "-c", _START], place=place)
+    stream = driver.stream(sandbox, ARGV, place=place)
     try:
-        stream.send(f"{json.dumps(source)}\n{json.dumps(request)}\n".encode())
+        stream.send(call(program, request))
         if not body:
             stream.end()
         for line in _lines(stream, sandbox, silence):
@@ -55,6 +62,15 @@ def ask(
         raise SandboxFailed(f"{sandbox.title} did not take the request") from None
     finally:
         stream.close()
+
+
+def call(program: str, request: Mapping[str, Any]) -> bytes:
+    """What ARGV has to be given for one request to `<program>_agent.py`."""
+    here = Path(__file__).parent
+    files = {f"pifleet.sandbox.{program}.{name}": here / program / f"{name}.py" for name in _ROOMS.get(program, ())}
+    files["__main__"] = here / f"{program}_agent.py"
+    sources = [(name, path.read_text(encoding="utf-8")) for name, path in files.items()]
+    return f"{json.dumps(sources)}\n{json.dumps(request)}\n".encode()
 
 
 def parsed(line: bytes) -> dict[str, Any] | None:

@@ -4,13 +4,12 @@ confines: each attempt is a test, each has its control in a container of the sam
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import pifleet
 from pifleet.sandbox import escape_agent
+from pifleet.sandbox.inside import ARGV, call
 from pifleet.verify.found import EVERYTHING, SOCKETS
 from pifleet.verify.targets import FORBIDDEN
 from tests.integration.egress_place import EGRESS_DOOR, Place, place
@@ -18,7 +17,6 @@ from tests.integration.outside import METADATA
 
 __all__ = ["place"]
 
-AGENT = Path(pifleet.__file__).parent / "sandbox" / "escape_agent.py"
 REQUEST: dict[str, Any] = {
     "tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": EGRESS_DOOR, "own": SOCKETS, "names": ["open.test"],
     "kinds": EVERYTHING,
@@ -80,12 +78,12 @@ def tried(place: Place) -> tuple[Said, Said]:
     """How each attempt ended in a sandbox, and in a container that is not confined."""
     listen(place)
     assert METADATA in {host for _, host, _ in FORBIDDEN}
-    request = json.dumps(REQUEST) + "\n"
-    confined = place.pifleet("exec", "ana", "--", "python3", "-I", "-c", AGENT.read_text(), stdin=request)
+    request = call("escape", REQUEST).decode()
+    confined = place.pifleet("exec", "ana", "--", *ARGV, stdin=request)
     image = place.docker("farm-1", "inspect", "--format", "{{.Image}}", place.ids()[0]).strip()
     control = place.outside.host.inside(
-        "docker", "run", "--rm", "--interactive", *UNCONFINED, "--entrypoint=python3", image, "-I", "-c",
-        AGENT.read_text(), input=request)
+        "docker", "run", "--rm", "--interactive", *UNCONFINED, f"--entrypoint={ARGV[0]}", image, *ARGV[1:],
+        input=request)
     return json.loads(confined.out)["attempts"], json.loads(control)["attempts"]
 
 

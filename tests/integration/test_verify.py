@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from pifleet import fleet as names
 from pifleet.patterns.docker.desired import EGRESS_PORT
+from pifleet.sandbox.inside import ARGV, call
 from pifleet.verify.found import EVERYTHING, SOCKETS
 from pifleet.verify.targets import FORBIDDEN
 from tests.gateway.place import place, usable
@@ -24,7 +24,6 @@ from tests.integration.kept import KEY, Kept, costly, kept
 pytestmark = pytest.mark.skipif(
     not boxes.image()[0] or not usable(), reason="no sandbox image (io.pifleet.image) on this engine, or no nginx")
 
-ESCAPE = Path(names.__file__).parent / "sandbox" / "escape_agent.py"
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +149,13 @@ class TestLimits:
 def tried(argv: list[str], **ways: Any) -> dict[str, dict[str, Any]]:
     request = {"tcp": FORBIDDEN, "proxied": FORBIDDEN, "proxy": ["127.0.0.1", EGRESS_PORT], "own": SOCKETS, "names": [],
                "kinds": EVERYTHING, **ways}
-    done = subprocess.run(argv, input=json.dumps(request) + "\n", capture_output=True, text=True, check=True)
+    done = subprocess.run([*argv, *ARGV[1:]], input=call("escape", request), capture_output=True, check=True)
     return dict(json.loads(done.stdout)["attempts"])
 
 
 def test_the_same_attempts_succeed_where_nothing_confines_them(box):
     """The control: root on this machine. What it does not reach either is not here to be reached."""
-    attempts = tried([sys.executable, "-I", str(ESCAPE)], tcp=[], proxied=[])
+    attempts = tried([sys.executable], tcp=[], proxied=[])
     reached = {name for name, said in attempts.items() if not said["refused"]}
 
     assert len(reached) >= 40, sorted(set(attempts) - reached)
@@ -177,9 +176,9 @@ def test_a_container_that_somebody_opened_fails_by_name(box):
         port = int(listener.stdout.readline())
         ways = {"tcp": [("a port of the host", "127.0.0.1", port)], "proxied": []}
         argv = ["docker", "run", "--rm", "-i", "--network", "host", "--user", "0:0", "--entrypoint", "python3",
-                "-v", "/run/docker.sock:/run/docker.sock", "-v", f"{ESCAPE}:/a.py:ro", box.image, "-I", "/a.py"]
+                "-v", "/run/docker.sock:/run/docker.sock", box.image]
         opened = tried(argv, **ways)
-        inside = ["docker", "exec", "-i", box.sandbox.container, "python3", "-I", "-c", ESCAPE.read_text()]
+        inside = ["docker", "exec", "-i", box.sandbox.container, "python3"]
         closed = tried(inside, **ways)
     finally:
         listener.kill()
