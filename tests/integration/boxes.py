@@ -26,7 +26,7 @@ def image() -> tuple[str, str]:
     """Name and id of a sandbox image on this machine, brought back from its archive if need be; else empty texts."""
     if not shutil.which("docker") or os.getuid():
         return "", ""
-    archives = sorted(image_cache().glob("*.tar.zst"), key=lambda path: path.stat().st_mtime)
+    archives = sorted(image_cache().glob("[0-9a-f]*.tar.zst"), key=lambda path: path.stat().st_mtime)
     if not _listed() and archives:
         unpacked = subprocess.Popen(["zstd", "-dcq", "--", archives[-1]], stdout=subprocess.PIPE)
         subprocess.run(["docker", "load", "-q"], stdin=unpacked.stdout, capture_output=True, check=False)
