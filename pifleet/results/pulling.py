@@ -72,10 +72,12 @@ class _Course:
     def _receive(self, transfer: Transfer, settings: Mapping[str, Any], quarantine: HomeGit, old: list[Unit],
                  progress: Progress | None) -> list[Unit]:
         def answer(remembered: bool) -> None:
-            transfer.reply([] if remembered else self.store.have(old), self.store.held())
+            if not told:
+                transfer.reply([] if remembered else self.store.have(old), self.store.held())
 
         state = state_of(old)
-        transfer.ask(capture(settings), state)
+        transfer.ask(capture(settings), state, first=not old)
+        told = not old and transfer.reply_early(self.store.have(old), self.store.held())
         threading.Thread(target=_import, daemon=True).start()  # while the far end begins
         transfer.provide()
         from pifleet.results.incoming import reception

@@ -22,7 +22,7 @@ from pifleet.results.capture.loose import Loose
 from pifleet.results.capture.place import Place, PlaceMemory
 from pifleet.results.capture.stats import FACTS, whole
 
-FORM = 3
+FORM = 4
 KEPT = 3
 _MAIN = "memory"
 _IN_TREE = re.compile(rb"\d+ [^\0]+\0(.{20})", re.DOTALL)

@@ -47,7 +47,7 @@ class Repository:
 
     def __init__(self) -> None:
         self.bare = False
-        self.git_dir = b""
+        self.git_dir = self.objects_folder = b""
         self.head_ref = self.head = self.head_tree = self.operation = ""
         self.refs: dict[str, str] = {}
         self.tips: set[str] = set()
@@ -62,7 +62,7 @@ class Repository:
         self.state_files: list[tuple[bytes, bytes]] = []  # (relative to the git directory, full path)
         self.notes: list[Note] = []
         self.loose = Loose()
-        self._root = self._index = self._objects = self._refs = self._logged = b""
+        self._root = self._index = self._refs = self._logged = b""
         self._mark, self._same, self._old = "", False, UnitMemory()
 
     @classmethod
@@ -108,9 +108,9 @@ class Repository:
         if lines[3:] != [b"sha1", b"false", b""]:
             shallow = lines[3] == b"sha1"
             raise Broken("git.shallow" if shallow else "git.format", "a shallow clone" if shallow else repr(lines[3]))
-        self.git_dir, self._objects, self._index = (os.path.join(self._root, line) for line in lines[:3])
+        self.git_dir, self.objects_folder, self._index = (os.path.join(self._root, line) for line in lines[:3])
         loose = self._old.loose
-        self._loose = Beside(lambda: loose.again(os.fsdecode(self._objects), self._git))
+        self._loose = Beside(lambda: loose.again(os.fsdecode(self.objects_folder), self._git))
         self._read_head()
         self._read_modules()
         self._read_refs()
@@ -133,6 +133,7 @@ class Repository:
         if not self._mark or lost or self.index is not None or self.unmerged:
             return {}
         return {"mark": self._mark, "git_dir": self.git_dir.decode("latin-1"), "index": self._index.decode("latin-1"),
+                "objects": self.objects_folder.decode("latin-1"),
                 "head": [self.head_ref, self.head, self.head_tree], "refs": self.refs, "tips": sorted(self.tips),
                 "stashes": self.stashes, "upstream": sorted(self.upstream), "env": self.env,
                 "notes": [(path.decode("latin-1"), reason) for path, reason, _ in self.notes]}
@@ -140,6 +141,7 @@ class Repository:
     def _remember(self, old: UnitMemory) -> None:
         told = old.repository
         self.git_dir, self._index = told["git_dir"].encode("latin-1"), told["index"].encode("latin-1")
+        self.objects_folder = told["objects"].encode("latin-1")
         self.head_ref, self.head, self.head_tree = told["head"]
         self.refs, self.tips, self.stashes, self.env = told["refs"], set(told["tips"]), told["stashes"], told["env"]
         self.upstream, self.unshown, self.loose = set(told["upstream"]), old.unshown, old.loose

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 NEEDED = b"?"  # the far end's first byte when it does not have the program
+_NOT_KEPT = "-"  # no program is kept under this name
 # The first line of input is the program's sha256 and the request. Kept short, for it travels with every exec.
 _START = """\
 import hashlib,os,sys,zlib
@@ -28,6 +29,7 @@ exec(zlib.decompress(s))"""
 ARGV = ("python3", "-I", "-S", "-c", _START)
 _LOADER = """
 import json, marshal, types
+p = os.path.expanduser("~/.cache/pifleet/" + hashlib.sha256(s).hexdigest())
 def keep(path, data):
     try:
         os.makedirs(os.path.dirname(p), 0o700, exist_ok=True)
@@ -66,10 +68,10 @@ class Program:
         self._packed = zlib.compress(text.encode())
         self._name = hashlib.sha256(self._packed).hexdigest()
 
-    def call(self, request: str) -> bytes:
-        """What to send first; `request` is one line."""
-        return f"{self._name} {request}\n".encode()
+    def call(self, request: str, *, kept: bool) -> bytes:
+        """What to send first, `request` being one line; the far end asks for the program unless it was `kept` there."""
+        return f"{self._name if kept else _NOT_KEPT} {request}\n".encode()
 
     def whole(self) -> bytes:
-        """What to send when the answer begins with NEEDED."""
+        """What to send when the answer begins with NEEDED, or before, where it is known to begin so."""
         return b"%d\n" % len(self._packed) + self._packed

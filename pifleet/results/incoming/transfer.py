@@ -20,9 +20,14 @@ from pifleet.results.names import said
 from pifleet.stream import Stream, StreamTimeout
 
 _PACKAGE = "pifleet.results.capture"
+_EARLY = 32_000  # bytes that fit into a pipe beside the program, which is read at once
 _MODULES = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
-            "memory", "gitdir", "staging", "repository", "history", "files", "taking", "snapshot", "artifacts",
-            "unit", "workspace", "agent")
+            "memory", "gitdir", "staging", "repository", "packing", "history", "files", "taking", "snapshot",
+            "artifacts", "unit", "workspace", "agent")
+
+
+def _reply(have: Sequence[str], held: bytes) -> bytes:
+    return json.dumps({"have": list(have), "held": base64.b64encode(held).decode()}).encode() + b"\n"
 
 
 def capture(settings: Mapping[str, Any]) -> Program:
@@ -39,22 +44,30 @@ class Transfer:
         self._ends = time.monotonic() + limits.total
         self._buffer = b""
         self._digest = hashlib.sha256()
+        self._program: Program | None = None
 
-    def ask(self, program: Program, state: str) -> None:
-        """Start the program with the digest of what home holds."""
-        self._program = program
-        self._send(program.call(state))
+    def ask(self, program: Program, request: str, *, first: bool = False) -> None:
+        """Start the program. Where it is the `first` time the program goes along, which saves a turn."""
+        self._send(program.call(request, kept=not first) + (program.whole() if first else b""))
+        self._program = None if first else program
 
     def provide(self) -> None:
         """Let the program itself follow if the far end lacks it."""
         if self._peek() == NEEDED:
             self._some(1)
-            self._send(self._program.whole())
+            if self._program:
+                self._send(self._program.whole())
 
     def reply(self, have: Sequence[str], held: bytes) -> None:
         """Answer the far end's question: ids of commits that are here, and 20 byte ids of objects that came before."""
-        told = {"have": list(have), "held": base64.b64encode(held).decode()}
-        self._send(json.dumps(told).encode() + b"\n")
+        self._send(_reply(have, held))
+
+    def reply_early(self, have: Sequence[str], held: bytes) -> bool:
+        """The same before the question, which saves a turn; False where it is too much to lie in a pipe till then."""
+        data = _reply(have, held)
+        if early := len(data) <= _EARLY:
+            self._send(data)
+        return early
 
     def _send(self, data: bytes) -> None:
         """A far end that takes nothing is cut off after the idle time."""

@@ -18,8 +18,8 @@ from pifleet.stream import Stream
 
 _PACKAGE = "pifleet.results"
 _CAPTURE = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
-            "memory", "gitdir", "staging", "repository", "history", "files", "taking", "snapshot", "artifacts",
-            "unit", "workspace", "agent")
+            "memory", "gitdir", "staging", "repository", "packing", "history", "files", "taking", "snapshot",
+            "artifacts", "unit", "workspace", "agent")
 _INSIDE = ("receiving", "history", "look", "pristine", "content", "writer", "making", "placing", "beside", "agent")
 _MODULES = (*(f"capture.{name}" for name in _CAPTURE), *(f"outgoing.inside.{name}" for name in _INSIDE))
 
