@@ -21,9 +21,9 @@ from pifleet.stream import Stream, StreamTimeout
 
 _PACKAGE = "pifleet.results.capture"
 _EARLY = 32_000  # bytes that fit into a pipe beside the program, which is read at once
-_MODULES = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
-            "memory", "gitdir", "staging", "repository", "packing", "history", "files", "taking", "snapshot",
-            "artifacts", "unit", "workspace", "agent")
+MODULES = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
+           "memory", "gitdir", "staging", "repository", "packing", "history", "files", "taking", "snapshot",
+           "artifacts", "unit", "workspace", "agent")
 
 
 def _reply(have: Sequence[str], held: bytes) -> bytes:
@@ -32,7 +32,7 @@ def _reply(have: Sequence[str], held: bytes) -> bytes:
 
 def capture(settings: Mapping[str, Any]) -> Program:
     """The program that answers; its settings are those of capture/agent.py."""
-    return Program(_PACKAGE, Path(__file__).parents[1] / "capture", _MODULES, settings)
+    return Program(_PACKAGE, Path(__file__).parents[1] / "capture", MODULES, settings)
 
 
 class Transfer:
@@ -40,7 +40,8 @@ class Transfer:
 
     def __init__(self, stream: Stream, limits: Limits) -> None:
         self.received = 0
-        self._stream, self._limits = stream, limits
+        self.limits = limits
+        self._stream = stream
         self._ends = time.monotonic() + limits.total
         self._buffer = b""
         self._digest = hashlib.sha256()
@@ -48,7 +49,7 @@ class Transfer:
 
     def ask(self, program: Program, request: str, *, first: bool = False) -> None:
         """Start the program. Where it is the `first` time the program goes along, which saves a turn."""
-        self._send(program.call(request, kept=not first) + (program.whole() if first else b""))
+        self.send(program.call(request, kept=not first) + (program.whole() if first else b""))
         self._program = None if first else program
 
     def provide(self) -> None:
@@ -56,34 +57,34 @@ class Transfer:
         if self._peek() == NEEDED:
             self._some(1)
             if self._program:
-                self._send(self._program.whole())
+                self.send(self._program.whole())
 
     def reply(self, have: Sequence[str], held: bytes) -> None:
         """Answer the far end's question: ids of commits that are here, and 20 byte ids of objects that came before."""
-        self._send(_reply(have, held))
+        self.send(_reply(have, held))
 
     def reply_early(self, have: Sequence[str], held: bytes) -> bool:
         """The same before the question, which saves a turn; False where it is too much to lie in a pipe till then."""
         data = _reply(have, held)
         if early := len(data) <= _EARLY:
-            self._send(data)
+            self.send(data)
         return early
 
-    def _send(self, data: bytes) -> None:
-        """A far end that takes nothing is cut off after the idle time."""
+    def send(self, data: bytes) -> None:
+        """Send it all; a far end that takes nothing is cut off after the idle time. Raises Refusal: timeout.idle."""
         late = threading.Event()
 
         def cut_off() -> None:
             late.set()
             self._stream.close()
 
-        watch = threading.Timer(self._limits.idle, cut_off)
+        watch = threading.Timer(self.limits.idle, cut_off)
         watch.start()
         try:
             self._stream.send(data)
         except (OSError, ValueError):
             if late.is_set():
-                raise Refusal("timeout.idle", f"the sandbox took no bytes for {self._limits.idle:g} s") from None
+                raise Refusal("timeout.idle", f"the sandbox took no bytes for {self.limits.idle:g} s") from None
             # A program that ended early has said why on its standard output and error.
         finally:
             watch.cancel()
@@ -100,20 +101,20 @@ class Transfer:
         while True:
             head = self._exactly(5)
             kind, size = head[:1], struct.unpack(">I", head[1:])[0]
-            if size > self._limits.frame:
-                raise Refusal("limit.frame", f"a frame of {size} bytes; at most {self._limits.frame} are taken")
+            if size > self.limits.frame:
+                raise Refusal("limit.frame", f"a frame of {size} bytes; at most {self.limits.frame} are taken")
             payload = self._exactly(size)
             if kind == b"Z":
                 break
             if kind != b"D":
                 count, words = count + 1, words + size
-            if count > self._limits.records or words > self._limits.words:
+            if count > self.limits.records or words > self.limits.words:
                 raise Refusal("limit.records", f"{count} records of {words} bytes; that is more than is taken")
             self._digest.update(head + payload)
             yield kind, payload
         from pifleet.results.incoming import records
 
-        if records.end(payload, self._limits.record).sha256 != self._digest.hexdigest():
+        if records.end(payload, self.limits.record).sha256 != self._digest.hexdigest():
             raise Refusal("proto.digest", "the digest of the whole answer differs")
 
     def _magic(self) -> None:
@@ -145,26 +146,27 @@ class Transfer:
     def _exit_code(self) -> int:
         self._stream.end()  # one that still waits for a word of ours shall not
         try:
-            return self._stream.wait(self._patience())
+            return self._stream.wait(self.patience())
         except StreamTimeout:
             raise Refusal("timeout.idle", "the capture does not end") from None
 
-    def _patience(self) -> float:
+    def patience(self) -> float:
+        """Seconds to wait for the next byte, either way. Raises Refusal: timeout.total."""
         left = self._ends - time.monotonic()
         if left <= 0:
-            raise Refusal("timeout.total", f"not done after {self._limits.total:g} s")
-        return min(left, self._limits.idle)
+            raise Refusal("timeout.total", f"not done after {self.limits.total:g} s")
+        return min(left, self.limits.idle)
 
     def _some(self, most: int) -> bytes:
         if not self._buffer:
             try:
-                self._buffer = self._stream.read(framing.CHUNK, self._patience())
+                self._buffer = self._stream.read(framing.CHUNK, self.patience())
             except StreamTimeout:
-                self._patience()
-                raise Refusal("timeout.idle", f"nothing arrived for {self._limits.idle:g} s") from None
+                self.patience()
+                raise Refusal("timeout.idle", f"nothing arrived for {self.limits.idle:g} s") from None
             self.received += len(self._buffer)
-            if self.received > self._limits.wire:
-                raise Refusal("limit.wire", f"more than {self._limits.wire} bytes")
+            if self.received > self.limits.wire:
+                raise Refusal("limit.wire", f"more than {self.limits.wire} bytes")
         data, self._buffer = self._buffer[:most], self._buffer[most:]
         return data
 

@@ -11,17 +11,14 @@ from typing import Any
 
 from pifleet.results.capture.framing import frame
 from pifleet.results.incoming.program import Program
-from pifleet.results.incoming.transfer import Transfer
+from pifleet.results.incoming.transfer import MODULES, Transfer
 from pifleet.results.limits import Limits
 from pifleet.results.outgoing import records
 from pifleet.stream import Stream
 
 _PACKAGE = "pifleet.results"
-_CAPTURE = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
-            "memory", "gitdir", "staging", "repository", "packing", "history", "files", "taking", "snapshot",
-            "artifacts", "unit", "workspace", "agent")
 _INSIDE = ("receiving", "history", "look", "pristine", "content", "writer", "making", "placing", "beside", "agent")
-_MODULES = (*(f"capture.{name}" for name in _CAPTURE), *(f"outgoing.inside.{name}" for name in _INSIDE))
+_MODULES = (*(f"capture.{name}" for name in MODULES), *(f"outgoing.inside.{name}" for name in _INSIDE))
 
 
 def returning(settings: Mapping[str, Any]) -> Program:
@@ -40,7 +37,7 @@ class Sending(Transfer):
     def replies(self) -> Iterator[records.AnyRecord]:
         """What the far end says, to its end mark."""
         for _, payload in self.frames():
-            yield records.record(payload, self._limits.record)
+            yield records.record(payload, self.limits.record)
         self.last_words()
 
     def record(self, **told: Any) -> None:
@@ -58,8 +55,8 @@ class Sending(Transfer):
         self._frame(b"E", self._out.hexdigest().encode())
 
     def _frame(self, kind: bytes, payload: bytes) -> None:
-        self._patience()
+        self.patience()
         data = frame(kind, payload)
         self._out.update(data)
-        self._send(data)
+        self.send(data)
         self.sent += len(data)
