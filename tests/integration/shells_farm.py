@@ -27,9 +27,9 @@ def shell_words() -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def shell_lab() -> Iterator[Lab]:
-    """A bare host; gone afterwards, since it holds poison."""
+    """A bare host with a disk of its own, which can be filled; gone afterwards, since it holds poison."""
     name = os.environ.get("PIFLEET_LAB", "gateway")
-    yield started(name, HOST)
+    yield started(name, HOST, data="8G")
     Lab(name).down()
 
 
