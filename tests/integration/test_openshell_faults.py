@@ -188,6 +188,5 @@ def test_at_the_limit_of_connections_it_is_said_and_it_works_again_afterwards(fa
         farm.as_root("pkill -f 'cy-main.pi-cy sleep 60[0]'; true")
 
     assert run.code == 255
-    assert run.err.strip()
     assert [(row["result"], bool(row["error"]["try"])) for row in pull.json["pulls"]] == [("failed", True)]
     until(lambda: farm.pifleet("exec", "cy", "--", "true").code == 0, seconds=60)
