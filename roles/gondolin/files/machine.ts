@@ -26,6 +26,10 @@ type Settings = {
 	lingerSeconds: number;
 };
 
+// Gondolin keeps what a command has not read yet, drops what is more than its limit, and tells nobody. With this limit it
+// keeps all of one input, and a longer one is refused.
+const INPUT_LIMIT = 512 * 1024 * 1024;
+
 // The guest has one way out and no name server, like a container without a network. It is root there and could undo that:
 // what really closes its network is that this program's own has nothing in it but the forward to the proxy.
 const CLOSE = `set -e
@@ -88,7 +92,12 @@ class Machine {
 		const { settings } = this;
 		const name = `${settings.proxy.host}:${settings.proxy.port}`;
 		const vm = await VM.create({
-			sandbox: { imagePath: settings.image, accel: this.accel },
+			sandbox: {
+				imagePath: settings.image,
+				accel: this.accel,
+				maxQueuedStdinBytes: INPUT_LIMIT,
+				maxTotalQueuedStdinBytes: 2 * INPUT_LIMIT,
+			},
 			cpus: settings.cpus,
 			memory: `${Math.floor(settings.memory / 1048576)}M`,
 			startTimeoutMs: settings.startSeconds * 1000,
@@ -174,9 +183,13 @@ async function command(
 		stderr: "pipe",
 		signal: gone,
 	});
+	let taken = 0;
 	listen((kind, data) => {
-		if (kind === KIND.input) started.write(data);
-		else if (kind === KIND.eof) started.end();
+		if (kind === KIND.input) {
+			taken += data.length;
+			if (taken <= INPUT_LIMIT) started.write(data);
+			else refuse(socket, "a command's input may have 512 MiB at the most");
+		} else if (kind === KIND.eof) started.end();
 		else if (kind === KIND.size) {
 			const size = JSON.parse(data.toString()) as Size;
 			started.resize(size.rows, size.columns);
@@ -194,6 +207,11 @@ async function command(
 	} finally {
 		if (gone.aborted) await vm.exec(["/bin/sh", "-c", END, "sh", mark]);
 	}
+}
+
+function refuse(socket: Socket, failure: string): void {
+	send(socket, KIND.end, { failure });
+	socket.destroySoon();
 }
 
 function once(socket: Socket, event: string): Promise<void> {
