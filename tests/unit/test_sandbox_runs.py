@@ -79,13 +79,15 @@ def test_following_goes_on_from_an_offset(inside):
     assert followed(driver, run, first.offset)[0] == [{"n": 2}]
 
 
-def test_a_quiet_run_gives_pulses(inside, monkeypatch):
+def test_a_quiet_run_gives_pulses(inside, monkeypatch, tmp_path):
     source = Path(run_agent.__file__).read_text(encoding="utf-8").replace("PULSE_SECONDS = 5", "PULSE_SECONDS = 0.1")
-    driver = inside("sleep 1; echo '{}'")
+    driver = inside("until [ -e \"$HOME/over\" ]; do sleep 0.05; done; echo '{}'")
     run = runs.start(driver, ANA, "x")
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: source)
-    said = list(runs.follow(driver, ANA, run))
-    assert Said(0) in said
+    following = runs.follow(driver, ANA, run)
+    assert next(following) == Said(0)
+    (tmp_path / "over").touch()
+    assert list(following)
 
 
 def test_a_deadline_ends_pi_and_what_it_started(inside, tmp_path):
