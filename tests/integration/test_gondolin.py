@@ -12,7 +12,6 @@ import pytest
 
 from tests.integration.farm import Done, Farm
 from tests.integration.gondolin_wires import PREPARE, WIRES, mark
-from tests.integration.parity import ACTS, Box, it_has_no_power, pi_is_the_pinned_one
 from tests.lab.farm import Lab
 from tests.lab.fixtures import started
 
@@ -22,8 +21,6 @@ PLACE = ("/usr/bin/python3", "-I", "/usr/local/lib/pifleet/place", "enter")
 # A machine is emulated where no KVM works, and this one may be busy: it boots in 6 s or in 100.
 PATIENCE = 240
 POISON = "poison-of-the-operator"
-# Commands are root's in a guest of their own, and pi is not there.
-BY_NATURE = (it_has_no_power, pi_is_the_pinned_one)
 # What a `!` is to pi's rpc mode; its answer comes when the command has ended.
 RPC = """
 import json, subprocess, sys
@@ -37,8 +34,7 @@ pi.wait(60)
 """
 SCRIPT = "\n".join((
     'CALL bash {"command": "uname -r > by-bash.txt"}',
-    'CALL read {"path": "by-bash.txt"}',
-    'CALL write {"path": "api/by-write.txt", "content": "{last_result}"}',
+    'CALL write {"path": "api/by-write.txt", "content": "RELEASE"}',
     "SAY done",
 ))
 
@@ -114,7 +110,7 @@ class TestWork:
     @pytest.fixture(scope="class")
     def worked(self, micro: Farm) -> Farm:
         """After a run that wrote by `bash` and by `write`, and a `!` in pi's rpc mode."""
-        done = micro.pifleet("run", "ana", "-p", SCRIPT)
+        done = micro.pifleet("run", "ana", "-p", SCRIPT.replace("RELEASE", self.release(micro)))
         assert done.code == 0, done.out + done.err
         in_place(micro, "agent", "timeout", str(PATIENCE), "python3", "-c", RPC, "uname -r > by-user.txt")
         return micro
@@ -195,25 +191,6 @@ class TestClosed:
     def test_work_sees_no_socket_and_no_network(self, micro: Farm) -> None:
         assert in_place(micro, "work", "ls", "-A", "/run/pifleet") == ""
         assert "eth0" not in in_place(micro, "work", "cat", "/proc/net/dev")
-
-
-class TestParity:
-    """What every pattern does alike, and what differs by nature: docs/gondolin.md names it, and verify."""
-
-    @pytest.mark.parametrize("act", [act for act in ACTS if act not in BY_NATURE], ids=lambda act: act.__name__)
-    def test_it_does_the_same(self, micro: Farm, act: Callable[[Box], None]) -> None:
-        act(Box(micro, "gondolin"))
-
-    def test_commands_are_roots_of_the_guest_and_pi_is_not_there(self, micro: Farm) -> None:
-        done = micro.pifleet("exec", "ana", "--", "sh", "-c", "id -u; command -v pi || echo none")
-
-        assert done.out.split() == ["0", "none"]
-        assert "0.87.1" in in_place(micro, "agent", "pi", "--version")
-
-    def test_a_mode_is_not_changed_and_nothing_says_so(self, micro: Farm) -> None:
-        script = "touch plain; chmod 755 plain; echo $?; stat -c %a plain; rm plain"
-
-        assert micro.pifleet("exec", "ana", "--", "sh", "-c", script).out.split() == ["0", "644"]
 
 
 class TestHostileWorkspace:
