@@ -284,6 +284,13 @@ def test_the_image_has_the_command(real: str, command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slice
+def test_fd_takes_what_pis_find_tool_asks_outside_of_repositories(real: str) -> None:
+    asked = "fd --glob --color=never --hidden --no-require-git --max-results 5 -- '*.py' /tmp"
+    done = run(*sandbox(real, "sh", "-c", f"touch /tmp/one.py '/tmp/two words.py' /tmp/three; {asked} | sort"))
+    assert (done.stdout, done.stderr) == ("/tmp/one.py\n/tmp/two words.py\n", "")
+
+
 def test_the_image_brings_nothing_of_the_builder(real: str) -> None:
     """No apt options (a proxy may hold a password), no npm configuration or cache, no git configuration."""
     looked_for = "/etc/apt/apt.conf.d/99mmdebstrap /etc/gitconfig /root/.npmrc /root/.npm /usr/local/etc/npmrc"
