@@ -50,4 +50,5 @@ WIRES = {
         f"fs.writeFileSync(\"{mark('extension')}\", \"\")' > /workspace/.pi/extensions/x.ts",
         f"cd /workspace && node {PI} --approve -p hello || true"),
 }
-PREPARE = f"printf 'touch {HOME}/sprung-$1; cat\\n' > /workspace/.wire; {_TOUCHED}"
+# Only a filter has to give back what it is given; who else waits for an answer would wait for ever.
+PREPARE = f"printf 'touch {HOME}/sprung-$1; [ $1 != filter ] || cat\\n' > /workspace/.wire; {_TOUCHED}"
