@@ -94,15 +94,17 @@ def test_an_old_qemu_is_a_step() -> None:
 
 
 def test_a_damaged_runtime_is_carried_again() -> None:
-    [step] = steps(lambda seen: seen["gondolin"].update(runtime="2" * 64))
+    step, places = steps(lambda seen: seen["gondolin"].update(runtime="2" * 64))
 
     assert (step.part, step.action) == ("gondolin", "change")
+    assert (places.item, places.action) == ("places", "change")  # they run programs that are written anew
 
 
 def test_acceleration_that_another_runtime_proved_is_proved_again() -> None:
-    [step] = steps(lambda seen: seen["gondolin"].update(acceleration="kvm 0123456789ab"))
+    step, places = steps(lambda seen: seen["gondolin"].update(acceleration="kvm 0123456789ab"))
 
     assert (step.item, step.part) == ("acceleration", "gondolin")
+    assert (places.item, places.action) == ("places", "change")  # they read how machines run
 
 
 def test_places_that_run_with_old_settings_are_started_anew_unless_pi_works() -> None:

@@ -21,9 +21,16 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
         return
     host, own, there = str(spec["host"]), spec["gondolin"], observed["gondolin"]
     yield _qemu(host, own["qemu"], str(there.get("qemu") or ""))
-    yield _runtime(host, own["runtime"], there)
-    yield _acceleration(host, own["runtime"], str(there.get("acceleration") or ""))
+    runtime = _runtime(host, own["runtime"], there)
+    acceleration = _acceleration(host, own["runtime"], str(there.get("acceleration") or ""))
+    yield runtime
+    yield acceleration
     changing = _changing(spec, observed["paths"])
+    if runtime:
+        changing |= {path for box in own["sandboxes"] for path in box["service"]["reads"]
+                     if path.startswith(f"{own['runtime']['path']}/")}
+    if acceleration:
+        changing.add(own["acceleration"])
     for box in own["sandboxes"]:
         yield from _sandbox(host, box, observed, changing)
     yield from _orphans(host, spec, there)
