@@ -6,15 +6,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from pifleet import observe
-from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
+from pifleet.connection import Done, root_argv, ssh_argv
 from pifleet.desired import egress, gateway
 from pifleet.errors import SandboxFailed
-from pifleet.fleet import Host, Sandbox
+from pifleet.fleet import Sandbox
 from pifleet.lock import claimed, run_claimed
 from pifleet.sandbox import WORKSPACE, Place
+from pifleet.sandbox.linked import Linked
 from pifleet.stream import Stream
 
 SECONDS_TO_END = 15
@@ -24,14 +25,10 @@ STATES = {"running": "running", "restarting": "starting", "created": "stopped", 
           "paused": "stopped", "removing": "error", "dead": "error"}
 
 
-class DockerDriver:
+class DockerDriver(Linked):
     """A Driver for containers; see pifleet.sandbox.Driver."""
 
     keeps_work = True  # its workspace is a folder of the host
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._link: Link | None = None
 
     @staticmethod
     def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -87,31 +84,14 @@ class DockerDriver:
         said = observe.ask(self._host, "outside", request, self._connected())
         return said if isinstance(said, dict) else {}
 
-    def close(self) -> None:
-        if self._link:
-            self._link.close()
-            self._link = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def _done(self, sandbox: Sandbox, verb: str, done: Done) -> None:
         if done.code:
             said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=said[0] if said else "",
-                                try_=f"pifleet plan --limit {self._host.name}")
+            raise self._did_not(sandbox, verb, said[0] if said else "")
 
     def _docker(self, *words: str) -> Done:
         *options, name = words
         return self._connected().run(["docker", *options, "--", name], timeout=ENGINE_SECONDS)
-
-    def _connected(self) -> Link:
-        if self._link is None:
-            self._link = connect(self._host)
-        return self._link
 
 
 def exec_argv(sandbox: Sandbox, argv: Sequence[str], workdir: str, options: Sequence[str]) -> list[str]:

@@ -6,31 +6,28 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any
 
 from pifleet import fleet as names
 from pifleet import observe
-from pifleet.connection import Link, connect, root_argv, ssh_argv, tail
+from pifleet.connection import root_argv, ssh_argv, tail
 from pifleet.desired import egress, gateway
 from pifleet.errors import SandboxFailed
-from pifleet.fleet import Host, Sandbox
+from pifleet.fleet import Sandbox
 from pifleet.lock import claimed, run_claimed
 from pifleet.patterns.gondolin.desired import service
 from pifleet.sandbox import WORKSPACE, Place
+from pifleet.sandbox.linked import Linked
 from pifleet.stream import Stream
 
 PROGRAM = ("/usr/bin/python3", "-I", str(names.PROGRAMS / "place"))
 SECONDS_TO_STOP = 60
 
 
-class GondolinDriver:
+class GondolinDriver(Linked):
     """A Driver for sandboxes of pattern gondolin; see pifleet.sandbox.Driver."""
 
     keeps_work = True  # its workspace is a folder of the host
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._link: Link | None = None
 
     @staticmethod
     def seen(found: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -79,21 +76,9 @@ class GondolinDriver:
         said = observe.ask(self._host, "outside", request, self._connected())
         return said if isinstance(said, dict) else {}
 
-    def close(self) -> None:
-        if self._link:
-            self._link.close()
-            self._link = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
     def _done(self, sandbox: Sandbox, verb: str, error: str) -> None:
         if error:
-            raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=error,
-                                try_=f"pifleet plan --limit {self._host.name}")
+            raise self._did_not(sandbox, verb, error)
 
     def _ask(self, sandbox: Sandbox, verb: str) -> Mapping[str, Any]:
         request = {"do": verb, "service": service(sandbox)}
@@ -103,11 +88,6 @@ class GondolinDriver:
     def _terminal(self, inside: Sequence[str], *, tty: bool) -> list[str]:
         ssh, as_root = ssh_argv(self._host, tty=tty), root_argv(inside)
         return [*ssh, shlex.join(as_root)] if ssh else as_root
-
-    def _connected(self) -> Link:
-        if self._link is None:
-            self._link = connect(self._host)
-        return self._link
 
 
 def enter_argv(sandbox: Sandbox, argv: Sequence[str], workdir: str, place: Place) -> list[str]:

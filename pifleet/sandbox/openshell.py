@@ -7,15 +7,16 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pifleet.connection import Done, Link, connect, root_argv, ssh_argv
+from pifleet.connection import Done, root_argv, ssh_argv
 from pifleet.desired import clients
 from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.fleet import Host, Sandbox
 from pifleet.lock import claimed, run_claimed
 from pifleet.patterns.openshell.desired import BIN, CLIENT, client_argv
 from pifleet.sandbox import WORKSPACE, Place
+from pifleet.sandbox.linked import Linked
 from pifleet.sandbox.openshell_copy import Copy
 from pifleet.stream import Stream
 
@@ -33,14 +34,13 @@ ENVIRONMENT = ("env", "HOME=/home/pi", "PI_CODING_AGENT_DIR=/home/pi/.pi/agent",
 SHARED = ("-o", "ControlMaster=auto", "-o", "ControlPersist=60")
 
 
-class OpenShellDriver:
+class OpenShellDriver(Linked):
     """A Driver for OpenShell's sandboxes; see pifleet.sandbox.Driver."""
 
     keeps_work = False  # its workspace is in its container
 
     def __init__(self, host: Host) -> None:
-        self._host = host
-        self._link: Link | None = None
+        super().__init__(host)
         self._ssh: dict[str, list[str]] = {}
         self._copies: dict[str, Copy] = {}
 
@@ -100,20 +100,11 @@ class OpenShellDriver:
         for copy in self._copies.values():
             copy.remove(self._connected())
         self._copies.clear()
-        if self._link:
-            self._link.close()
-            self._link = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+        super().close()
 
     def _done(self, sandbox: Sandbox, verb: str, done: Done) -> None:
         if done.code:
-            raise SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=_said(done),
-                                try_=f"pifleet plan --limit {self._host.name}")
+            raise self._did_not(sandbox, verb, _said(done))
 
     def _listed(self, sandbox: Sandbox) -> dict[str, Any] | None:
         """The sandbox as its gateway lists it. Raises HostFailed when the gateway does not answer."""
@@ -160,11 +151,6 @@ class OpenShellDriver:
 
     def _command(self, *words: str) -> Done:
         return self._connected().run(_command_argv(*words), timeout=SECONDS)
-
-    def _connected(self) -> Link:
-        if self._link is None:
-            self._link = connect(self._host)
-        return self._link
 
 
 def _command_argv(*words: str) -> list[str]:

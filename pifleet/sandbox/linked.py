@@ -1,0 +1,38 @@
+"""Owns what every driver has of its host: one connection, opened at first use, and closed with the driver.
+It must not know how a pattern operates its sandboxes."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pifleet.connection import Link, connect
+from pifleet.errors import SandboxFailed
+from pifleet.fleet import Host, Sandbox
+
+
+class Linked:
+    """The part of a `pifleet.sandbox.Driver` that does not depend on its pattern."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._link: Link | None = None
+
+    def close(self) -> None:
+        if self._link:
+            self._link.close()
+            self._link = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _connected(self) -> Link:
+        if self._link is None:
+            self._link = connect(self._host)
+        return self._link
+
+    def _did_not(self, sandbox: Sandbox, verb: str, saw: str) -> SandboxFailed:
+        return SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=saw,
+                             try_=f"pifleet plan --limit {self._host.name}")
