@@ -356,3 +356,14 @@ def test_a_removed_sandboxs_socket_goes_with_it(site):
 
     wait(lambda: not Path(site.bo.model_socket).exists())
     assert site.ask().status == 200
+
+
+def test_a_host_whose_last_sandbox_goes_keeps_a_gateway_that_runs(site):
+    """After the removal before it, which leaves others."""
+    here = site.here
+    here.configure(site.models, [])
+    here.reload()
+
+    wait(lambda: not Path(site.ana.model_socket).exists())
+    assert here.nginx.poll() is None
+    assert "emerg" not in here.errors()
