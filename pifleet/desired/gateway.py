@@ -103,25 +103,29 @@ def services(models: Sequence[Model]) -> list[dict[str, Any]]:
 
     `reads` are files that only those processes know which started, or were told, after the last change.
     """
+    programs, user = names.PROGRAMS, names.SERVICE_USER
 
     def one(name: str, *argv: object, user: str = "", reload: str = "", reads: Sequence[str] = ()) -> dict[str, Any]:
         words = [str(word) for word in argv]
         return {"name": name, "argv": words, "user": user, "reload": reload, "reads": list(reads), "part": PART}
 
-    python, programs, user = (PYTHON, "-I"), names.PROGRAMS, names.SERVICE_USER
+    def program(name: str, file: str, *words: object, user: str, reads: Sequence[str] = ()) -> dict[str, Any]:
+        path = str(programs / file)
+        return one(name, PYTHON, "-I", path, *words, user=user, reads=[path, *reads])
+
     # One with a login starts as root, which alone reads it, and goes on as the user.
     tunnels = [
-        one(TUNNEL + model.name, *python, programs / "tunnel", _tunnel(model), urlsplit(model.proxy).netloc,
-            _with_port(model.base_url), *([_login_file(model), user] if model.proxy_auth else []),
-            user="" if model.proxy_auth else user, reads=[_login_file(model)] if model.proxy_auth else [])
+        program(TUNNEL + model.name, "tunnel", _tunnel(model), urlsplit(model.proxy).netloc,
+                _with_port(model.base_url), *([_login_file(model), user] if model.proxy_auth else []),
+                user="" if model.proxy_auth else user, reads=[_login_file(model)] if model.proxy_auth else [])
         for model in models if model.proxy
     ]
     read = [str(_conf_file()), *(_key_file(model) for model in models if model.key),
             *(_ca_file(model) for model in models if model.ca)]
     return [
-        one(SCRIPTED, *python, programs / "scripted_model.py", "--socket", _scripted_socket(), user=user),
+        program(SCRIPTED, "scripted_model.py", "--socket", _scripted_socket(), user=user),
         *tunnels,
-        one(LOG_KEEPER, *python, programs / "rotate", LOG_BYTES, LOGS_KEPT, log(), names.RUN / "nginx.pid"),
+        program(LOG_KEEPER, "rotate", LOG_BYTES, LOGS_KEPT, log(), names.RUN / "nginx.pid", user=""),
         one(GATEWAY, programs / "gateway", _conf_file(), reload="HUP", reads=read),
     ]
 

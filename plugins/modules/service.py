@@ -14,16 +14,17 @@ module: service
 short_description: Keeps processes running, with systemd and without
 description:
   - Defines, enables and starts each service, and restarts it when its definition changed.
+  - A service that began before the last change of what it reads is told so, or restarted where nothing tells it.
   - Services with O(answers) must answer on each socket as told, else they are restarted, the last one first.
 options:
   services:
-    description: Entries with O(services[].name), O(services[].argv), O(services[].user) and O(services[].reload), the
-      signal by which it reads its files anew; without one it is restarted for that.
+    description: Entries with O(services[].name), O(services[].argv), O(services[].user), O(services[].reads), files of
+      which it knows what stood in them when it began, and O(services[].reload), the signal by which it reads them anew.
     type: list
     elements: dict
     default: []
   reload:
-    description: Whether files of these services changed.
+    description: Whether files changed that those with a signal read, as far as no process tells by its age.
     type: bool
     default: false
   answers:
@@ -102,9 +103,10 @@ class Run:
             self.act("define", service)
         if seen != {**AS_WANTED, "current": seen["current"]}:
             self.act("start", service)
-        elif (self.reload or not seen["current"]) and service["reload"]:
-            self.act("reload", service)
-        elif self.reload or not seen["current"]:
+        elif service["reload"]:
+            if self.reload or not seen["current"]:
+                self.act("reload", service)
+        elif not seen["current"]:
             self.restart(service)
 
     def restart(self, service):

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -173,13 +175,29 @@ def test_an_operator_with_another_store_is_told_who_removes_the_sandbox(small: F
         assert removal.stderr
         while "hosts  farm-1" not in (line := removal.stderr.readline()):
             assert line, "the removal ended before it began"
-        refused = other.pifleet("pull", "ana", "-o", "json")
+        with standing_still(removal.pid):
+            refused = other.pifleet("pull", "ana", "-o", "json")
         removal.stderr.read()
 
     [pull] = refused.json["pulls"]
     assert (removal.returncode, refused.code, pull["generation"]) == (0, 1, None)
     assert pull["error"]["headline"] == "ana/main is busy"
     assert re.match(rf"removal by .+@.+ \(process {removal.pid}\) since 20", pull["error"]["saw"])
+
+
+@contextmanager
+def standing_still(pid: int) -> Iterator[None]:
+    """A process and all that it started do nothing for a while; locks and connections stay theirs."""
+    family = [pid]
+    for one in family:  # grows by each one's children
+        os.kill(one, signal.SIGSTOP)
+        family += [int(child) for task in Path(f"/proc/{one}/task").iterdir()
+                   for child in (task / "children").read_text().split()]
+    try:
+        yield
+    finally:
+        for one in family:
+            os.kill(one, signal.SIGCONT)
 
 
 def _changed(before: dict[str, list[int]], after: dict[str, list[int]], meant: tuple[str, ...]) -> list[str]:

@@ -310,6 +310,30 @@ def test_limits_change_while_the_sandbox_runs(farm: Farm) -> None:
     assert farm.inspect()["HostConfig"]["NanoCpus"] == 2_000_000_000
 
 
+def test_a_changed_configuration_is_told_to_the_gateway_and_ends_nothing_beside_it(farm: Farm) -> None:
+    show = ("systemctl", "show", "--value", "-p", "MainPID", "pifleet-scripted-model", "pifleet-gateway")
+    before = farm.host.inside(*show)
+    fleet = farm.fleet()
+    ana, bo = fleet.sandboxes
+    less = replace(fleet, sandboxes=(ana, replace(bo, limits=replace(bo.limits, requests_per_minute=7))))
+
+    assert farm.run({**farm.spec(less), "parts": ["model_gateway"]}) == [FILES, GATEWAY]
+    assert farm.run({**farm.spec(), "parts": ["model_gateway"]}) == [FILES, GATEWAY]
+
+    assert farm.host.inside(*show) == before
+
+
+def test_a_changed_program_is_started_anew(farm: Farm) -> None:
+    show = ("systemctl", "show", "--value", "-p", "MainPID", "pifleet-scripted-model")
+    before = farm.host.inside(*show)
+    farm.host.inside("sh", "-c", "echo '# x' >> /usr/local/lib/pifleet/scripted_model.py")
+
+    assert farm.run({**farm.spec(), "parts": ["model_gateway"]}) == [FILES, GATEWAY]
+
+    assert farm.host.inside(*show) != before
+    assert "hello from the script" in farm.ask_pi()
+
+
 def test_workers_of_a_killed_master_do_not_serve_on(farm: Farm) -> None:
     farm.host.inside("systemctl", "mask", "--runtime", "--now", "pifleet-gateway")
     # The worker is there before its master is killed, and serves on without it.

@@ -31,7 +31,8 @@ def test_a_tunnel_with_a_login_starts_as_root_and_is_told_whose_rights_are_enoug
     [tunnel] = [service for service in gateway.services([paid]) if service["name"] == "pifleet-tunnel-far"]
     login = "/etc/pifleet/gateway/keys/far.login"
 
-    assert (tunnel["user"], tunnel["argv"][-2:], tunnel["reads"]) == ("", [login, "_pifleet"], [login])
+    assert (tunnel["user"], tunnel["argv"][-2:]) == ("", [login, "_pifleet"])
+    assert tunnel["reads"] == ["/usr/local/lib/pifleet/tunnel", login]
     assert {"path": login, "mode": "0600", "template": 'login "{}";\n', "secret": "model:far:proxy_auth",
             "part": "model_gateway"} in gateway.secrets([paid])
 
@@ -48,6 +49,16 @@ def test_the_gateway_reads_configuration_keys_and_authorities_when_told():
 
     assert [path.rpartition("gateway/")[2] for path in reads] == [
         "nginx.conf", "keys/paid.conf", "keys/far.conf", "ca/far.pem"]
+
+
+def test_a_changed_configuration_is_nothing_that_the_programs_beside_the_gateway_would_be_started_anew_for():
+    beside = gateway.services([PAID, PROXIED])[:-1]
+
+    assert {name["name"]: name["reads"] for name in beside} == {
+        "pifleet-scripted-model": ["/usr/local/lib/pifleet/scripted_model.py"],
+        "pifleet-tunnel-far": ["/usr/local/lib/pifleet/tunnel"],
+        "pifleet-gateway-log": ["/usr/local/lib/pifleet/rotate"],
+    }
 
 
 def test_every_host_has_a_scripted_model_to_prove_pi_with():

@@ -209,8 +209,9 @@ def services(*, scripted: bool = True) -> list[dict[str, Any]]:
     ]
     found = [{"name": SERVICE, "argv": argv, "user": "", "reload": "KILL", "part": "openshell_gateway"}]
     if scripted:
-        model = ["/usr/bin/python3", "-I", str(names.PROGRAMS / "bridged_model"), "--port", str(MODEL_PORT)]
-        found.append({"name": SCRIPTED, "argv": model, "user": names.SERVICE_USER, "reload": "",
+        reads = [str(names.PROGRAMS / name) for name in ("bridged_model", "scripted_model.py")]
+        model = ["/usr/bin/python3", "-I", reads[0], "--port", str(MODEL_PORT)]
+        found.append({"name": SCRIPTED, "argv": model, "user": names.SERVICE_USER, "reload": "", "reads": reads,
                       "part": "openshell_gateway"})
     return found
 
