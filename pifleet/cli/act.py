@@ -3,7 +3,7 @@ It must not know any single verb."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from pifleet.cli.call import Call
 from pifleet.errors import BadInput, SandboxFailed, Trouble
 from pifleet.events import silent
 from pifleet.fleet import Host, Sandbox
-from pifleet.operate import Act, Did, each, homes
+from pifleet.operate import Act, Did, Say, each, homes
 from pifleet.report import document, exit_code, merge_outcomes
 from pifleet.sandbox import Driver, driver_for
 
@@ -57,6 +57,22 @@ def finish(call: Call, kind: str, done: Sequence[Did[bool]]) -> int:
         call.output.say("no sandbox is selected")
     call.output.document(document(kind, outcomes=[outcome.as_json() for outcome in outcomes]))
     return exit_code(outcomes)
+
+
+def turned(
+    call: Call, kind: str, wanted: str, turn: Callable[[Driver, Sandbox], None], names: Sequence[str], *, everyone: bool
+) -> int:
+    """`turn` each sandbox that is meant into the state `wanted`; one that was in it before counts as unchanged.
+
+    Returns the exit code. Raises BadInput when nothing was said.
+    """
+
+    def one(driver: Driver, box: Sandbox, _: Say) -> bool:
+        before = driver.state(box)
+        turn(driver, box)
+        return before != wanted
+
+    return finish(call, kind, each_of(call, meant(call, names, everyone=everyone), one, stage=kind))
 
 
 @contextmanager
