@@ -22,6 +22,8 @@ from tests.lab.engine import LabError, docker, run
 from tests.lab.openshell.double import Double
 
 
+# Each test ends its gateway, so each has one.
+
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Double]:
     with serving(tmp_path / "gateway") as made:
@@ -170,13 +172,15 @@ def test_a_killed_gateway_leaves_processes_alone(gateway: Double, openshell: She
     assert openshell.ssh("on", "openshell-on.default", "cat file").text == "work\n"
 
 
-def test_after_a_power_cut_sandboxes_are_started_again(gateway: Double, openshell: Shell) -> None:
+def test_after_each_power_cut_sandboxes_are_started_again(gateway: Double, openshell: Shell) -> None:
+    """Several, because a gateway that watches before it has looked around takes some for sandboxes that failed."""
     working(openshell, "on")
-    gateway.stop(signal.SIGKILL)
-    docker("kill", container(gateway, "on"))
-    gateway.start()
-    until(lambda: openshell.phase("on") == "Ready")
-    assert openshell.exec("on", "cat", "file").text == "work\n"
+    for _ in range(10):
+        gateway.stop(signal.SIGKILL)
+        docker("kill", container(gateway, "on"))
+        gateway.start()
+        until(lambda: openshell.phase("on") == "Ready")
+        assert openshell.exec("on", "cat", "file").text == "work\n"
 
 
 def test_a_container_that_went_while_the_gateway_was_away_is_an_error(gateway: Double, openshell: Shell) -> None:

@@ -47,6 +47,8 @@ async def serve(config: Config) -> None:
     lifecycle.introduce = orders.begin
     grpc_openshell.add_OpenShellServicer_to_server(answering(service), server)
     grpc_inference.add_InferenceServicer_to_server(answering(inference), server)
+    # Before anybody watches or asks: what ended while no gateway was here is no Error, and not Ready yet.
+    await lifecycle.resume()
     listen(server, config)
     await server.start()
     if config.health:
@@ -56,7 +58,6 @@ async def serve(config: Config) -> None:
     log.info("Server listening address=%s:%d version=%s (test double)", config.host, config.port, VERSION)
     state.background(lifecycle.watch())
     state.background(orders.keep())
-    await lifecycle.resume()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
