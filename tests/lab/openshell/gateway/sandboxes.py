@@ -7,6 +7,7 @@ import asyncio
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from . import checks
@@ -87,27 +88,31 @@ class Sandboxes:
         return m.ListSandboxesResponse(sandboxes=page(found, request))
 
     async def StopSandbox(self, request: Any, context: Any) -> Any:
-        id_ = self.state.sandbox(request.workspace, request.name).metadata.id
-        async with self.state.locks[id_]:
-            phase = self.state.sandbox_by_id(id_).status.phase
-            if phase not in (Phase.SANDBOX_PHASE_READY, Phase.SANDBOX_PHASE_STOPPED):
-                raise precondition(f"sandbox must be Ready to stop (current phase: {title(phase)})")
-            if phase == Phase.SANDBOX_PHASE_READY:
+        async with self.settled(request, "Ready to stop") as sandbox:
+            id_ = sandbox.metadata.id
+            if sandbox.status.phase == Phase.SANDBOX_PHASE_READY:
                 self.state.turn(id_, Phase.SANDBOX_PHASE_STOPPING, "False", "Stopping", "Sandbox is stopping")
                 await self.lifecycle.stop(id_)
                 self.state.turn(id_, Phase.SANDBOX_PHASE_STOPPED, "False", "ContainerExited", "Container exited")
         return m.SandboxResponse(sandbox=self.state.sandbox_by_id(id_))
 
     async def StartSandbox(self, request: Any, context: Any) -> Any:
-        id_ = self.state.sandbox(request.workspace, request.name).metadata.id
-        async with self.state.locks[id_]:
-            phase = self.state.sandbox_by_id(id_).status.phase
-            if phase not in (Phase.SANDBOX_PHASE_READY, Phase.SANDBOX_PHASE_STOPPED):
-                raise precondition(f"sandbox must be Stopped to start (current phase: {title(phase)})")
-            if phase == Phase.SANDBOX_PHASE_STOPPED:
+        async with self.settled(request, "Stopped to start") as sandbox:
+            id_ = sandbox.metadata.id
+            if sandbox.status.phase == Phase.SANDBOX_PHASE_STOPPED:
                 self.state.turn(id_, Phase.SANDBOX_PHASE_STARTING, "False", "Starting", "Sandbox is starting")
                 await self.lifecycle.start(id_)
         return m.SandboxResponse(sandbox=self.state.sandbox_by_id(id_))
+
+    @asynccontextmanager
+    async def settled(self, request: Any, wanted: str) -> AsyncIterator[Any]:
+        """A sandbox that is Ready or Stopped, until the end of the block for this caller alone. Raises Refusal."""
+        id_ = self.state.sandbox(request.workspace, request.name).metadata.id
+        async with self.state.locks[id_]:
+            sandbox = self.state.sandbox_by_id(id_)
+            if sandbox.status.phase not in (Phase.SANDBOX_PHASE_READY, Phase.SANDBOX_PHASE_STOPPED):
+                raise precondition(f"sandbox must be {wanted} (current phase: {title(sandbox.status.phase)})")
+            yield sandbox
 
     async def DeleteSandbox(self, request: Any, context: Any) -> Any:
         if not request.name:
