@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.hunting import Watch
+from tests.integration.double_gateway import box, gateway, openshell
 from tests.integration.farm import Done, Farm, small_farm
 from tests.integration.shells_farm import (
     first_of_shells,
@@ -23,7 +24,9 @@ from tests.integration.shells_farm import (
 from tests.lab.farm import HOSTS, Lab
 from tests.lab.fixtures import started
 
-__all__ = ["first_of_shells", "shell_farm", "shell_key", "shell_lab", "shell_words", "shells"]
+__all__ = [
+    "box", "first_of_shells", "gateway", "openshell", "shell_farm", "shell_key", "shell_lab", "shell_words", "shells",
+]
 
 
 @dataclass(frozen=True)

@@ -7,32 +7,13 @@ was seen with them, and nothing here may pass with the double only.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.openshell import Shell, container, operator, serving
+from tests.integration.openshell import Shell, container, operator
 from tests.lab.engine import docker
 from tests.lab.openshell.double import Double
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
-    with serving(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def openshell(gateway: Double, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    return operator(tmp_path_factory.mktemp("operator"), gateway)
-
-
-@pytest.fixture(scope="module")
-def box(openshell: Shell) -> str:
-    """A sandbox that tests share and leave running."""
-    openshell.ok("sandbox", "create", "--name", "box", "--from", "pi", "--detach")
-    return "box"
 
 
 @pytest.mark.slice

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.openshell import Shell, operator, serving, until
+from tests.integration.openshell import Shell, until
 from tests.integration.openshell_outside import JSON, Model, ask, model, provide
 from tests.lab.openshell.double import Double
 
@@ -19,27 +19,9 @@ MESSAGES = json.dumps({"model": "whatever", "max_tokens": 64,
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
-    with serving(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def openshell(gateway: Double, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    return operator(tmp_path_factory.mktemp("operator"), gateway)
-
-
-@pytest.fixture(scope="module")
 def outside(gateway: Double, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     with model(tmp_path_factory.mktemp("model")) as made:
         yield made
-
-
-@pytest.fixture(scope="module")
-def box(openshell: Shell) -> str:
-    """A sandbox that tests share and leave running."""
-    openshell.ok("sandbox", "create", "--name", "box", "--from", "pi", "--detach")
-    return "box"
 
 
 def test_a_sandbox_reaches_its_model_with_a_key_that_it_never_sees(

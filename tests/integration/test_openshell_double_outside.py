@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.openshell import Shell, container, operator, serving, until
+from tests.integration.openshell import Shell, container, until
 from tests.integration.openshell_outside import POLICY, Site, ask, provide
 from tests.lab.openshell.double import Double
 
@@ -26,17 +26,6 @@ RULES = """network_policies:
           - allow: {method: GET, path: "/allowed/**"}
     binaries: [{path: "/usr/bin/python3*"}]
 """
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
-    with serving(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def openshell(gateway: Double, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    return operator(tmp_path_factory.mktemp("operator"), gateway)
 
 
 @pytest.fixture(scope="module")

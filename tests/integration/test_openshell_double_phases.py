@@ -6,24 +6,12 @@ Each test is a fact that was seen with real binaries, and asks those where the e
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.openshell import Shell, container, operator, serving, until
+from tests.integration.openshell import Shell, container, until
 from tests.lab.engine import docker
 from tests.lab.openshell.double import Double
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
-    with serving(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def openshell(gateway: Double, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    return operator(tmp_path_factory.mktemp("operator"), gateway)
 
 
 def test_stop_and_start_keep_files_and_end_processes(openshell: Shell) -> None:

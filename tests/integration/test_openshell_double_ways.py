@@ -11,28 +11,15 @@ import select
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.openshell import Shell, operator, serving, until
-from tests.lab.openshell.double import Double, free_port
+from tests.integration.openshell import Shell, until
+from tests.lab.openshell.double import free_port
 
 HOST = "openshell-box.default"
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Double]:
-    with serving(tmp_path_factory.mktemp("gateway")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def openshell(gateway: Double, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    shell = operator(tmp_path_factory.mktemp("operator"), gateway)
-    shell.ok("sandbox", "create", "--name", "box", "--from", "pi", "--detach")
-    return shell
+pytestmark = pytest.mark.usefixtures("box")
 
 
 @pytest.fixture
