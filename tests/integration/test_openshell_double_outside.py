@@ -80,7 +80,7 @@ binaries: [{{path: "/usr/bin/python3*"}}]
                  GIT_TOKEN="token-kept-outside")
     openshell.ok("sandbox", "create", "--name", "token", "--from", "pi", "--policy", policy, "--provider", "git",
                  "--detach")
-    placeholder = openshell.exec("token", "printenv", "GIT_TOKEN").text.strip()
+    placeholder = openshell.ok("sandbox", "exec", "-n", "token", "--", "printenv", "GIT_TOKEN").text.strip()
     assert placeholder.startswith("openshell:resolve:env:")
     headers = {"authorization": f"Bearer {placeholder}"}
     assert ask(openshell, "token", site.url("/x"), "", headers).startswith("200 ")
