@@ -20,7 +20,7 @@ from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet
 from pifleet.look import Selection, image_cache
 from pifleet.observe import observe
-from pifleet.patterns import pattern
+from pifleet.patterns import needs
 from pifleet.phrases import count, size
 from pifleet.place import may_be_on
 from pifleet.report import Check
@@ -76,8 +76,7 @@ def host_checks(fleet: Fleet, selection: Selection, emit: Emit = silent) -> Iter
         else:
             pinned = [box.limits.memory for box in fleet.sandboxes if box.host == name]
             yield from judge(name, answer.data, promised=sum(pinned))
-            for own in hosts[name].patterns:
-                yield from pattern(own).needs(fleet, name, answer.data)
+            yield from needs(fleet, name, answer.data)
 
 
 def judge(host: str, seen: Mapping[str, Any], promised: int = 0) -> Iterator[Check]:

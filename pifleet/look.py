@@ -18,9 +18,10 @@ from pifleet.errors import Mistakes, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.observe import Observed, observe
-from pifleet.patterns import compare, pattern, patterns
+from pifleet.patterns import compare, needs, pattern, patterns
 from pifleet.place import Placement, Trace, may_be_on, place
 from pifleet.plan import Plan, Step, at_work
+from pifleet.report import Check
 from pifleet.secret import Secret, SecretUnavailable
 
 
@@ -73,9 +74,11 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
     troubles = {name: _trouble(answer) for name, answer in answers.items()}
     seen = {name: answer for name, answer in answers.items() if isinstance(answer, Observed) and not troubles[name]}
     silent_hosts = tuple((name, why) for name, why in troubles.items() if why and selection.has_host(name))
+    needed = {name: list(needs(fleet, name, answer.data)) for name, answer in seen.items()}
+    unfit = {name: why for name, checks in needed.items() if (why := _unfit(name, checks))}
     placement = place(
         fleet, {name: _found(fleet, answer) for name, answer in seen.items()},
-        {name: int(answer.data["memory"]) for name, answer in seen.items()},
+        {name: 0 if name in unfit else int(answer.data["memory"]) for name, answer in seen.items()},
     )
     specs = {name: spec(name, placement.on(fleet, name), known_clients(answer)) for name, answer in seen.items()}
     wanted = {box.title for box in fleet.sandboxes if selection.has_sandbox(box)}
@@ -85,11 +88,14 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
         for step in compare(specs[name], seen[name].data):
             if step is None:
                 unchanged += 1
-            elif _selected(step, selection, wanted):
+            elif name not in unfit and _selected(step, selection, wanted):
                 steps.append(step)
     steps = _with_moves(steps, placement, seen, fleet, selection, wanted)
     blocked = tuple((title, trouble) for title, trouble in placement.troubles.items() if title in wanted)
-    plan = Plan(tuple(steps), silent_hosts, blocked, unchanged)
+    changing = {step.host for step in steps}
+    notes = tuple(check for name in specs if name in changing for check in needed[name] if check.verdict == "note")
+    left_alone = tuple((name, why) for name, why in unfit.items() if selection.has_host(name))
+    plan = Plan(tuple(steps), silent_hosts, blocked, unchanged, left_alone, notes)
     return Look(fleet, selection, seen, placement, specs, plan, secrets)
 
 
@@ -138,6 +144,15 @@ def _complete(spec: Spec, secrets: Mapping[str, Secret], nonce: str) -> Spec:
     return spec
 
 
+def _unfit(host: str, checks: Iterable[Check]) -> Trouble | None:
+    """Why a host cannot carry its pattern: what it lacks can be installed by nobody, or by its owner only."""
+    lacking = [check for check in checks if check.verdict == "fail"]
+    if not lacking:
+        return None
+    return Trouble(
+        f"{host} cannot carry its pattern, and nothing is installed there",
+        saw="; ".join(f"{check.name}: {check.text}" for check in lacking), where=f"host {host}", try_=lacking[0].try_,
+    )
 
 
 def _trouble(answer: Observed | Trouble) -> Trouble | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pifleet.errors import Trouble
+from pifleet.report import Check
 from pifleet.versions import numbers
 
 Json = Mapping[str, Any]
@@ -49,12 +50,18 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps for a fleet, what could not be looked at, and how many items were found as they should be."""
+    """All steps for a fleet, what could not be looked at, and how many items were found as they should be.
+
+    `unfit` are hosts that cannot carry their pattern whatever is installed there, and so have no step; `notes` are what
+    somebody should know of a host before its steps are done.
+    """
 
     steps: tuple[Step, ...] = ()
     unreachable: tuple[tuple[str, Trouble], ...] = ()
     blocked: tuple[tuple[str, Trouble], ...] = ()
     unchanged: int = 0
+    unfit: tuple[tuple[str, Trouble], ...] = ()
+    notes: tuple[Check, ...] = ()
 
     def of(self, host: str) -> tuple[Step, ...]:
         return tuple(step for step in self.steps if step.host == host)
@@ -66,6 +73,8 @@ class Plan:
             "schema": "pifleet.plan/1",
             "steps": [step.as_json() for step in self.steps],
             "unreachable": [{"host": host, "error": trouble.as_json()} for host, trouble in self.unreachable],
+            "unfit": [{"host": host, "error": trouble.as_json()} for host, trouble in self.unfit],
+            "notes": [note.as_json() for note in self.notes],
             "blocked": [{"sandbox": title, "error": trouble.as_json()} for title, trouble in self.blocked],
             "summary": {**counts, "unchanged": self.unchanged, "unreachable": len(self.unreachable)},
         }

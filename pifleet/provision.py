@@ -144,7 +144,7 @@ def _outcomes(
     before: Look, after: Look, runs: Mapping[str, HostRun], left_out: Mapping[str, Trouble]
 ) -> list[Outcome]:
     """A row for every selected host and sandbox, judged by the second look alone."""
-    silent_now = dict(after.plan.unreachable)
+    silent_now, unfit = dict(after.plan.unreachable), dict(after.plan.unfit)
     rows: list[Outcome] = []
     for host in filter(before.selection.has_host, before.fleet.hosts):
         if not before.fleet.hosts[host].patterns:
@@ -152,12 +152,15 @@ def _outcomes(
         if host in silent_now:
             rows.append(Outcome(host, "", "unreachable", runs.get(host, HostRun()).seconds, silent_now[host]))
             continue
+        if host in unfit:
+            rows.append(Outcome(host, "", "failed", 0.0, unfit[host]))
+            continue
         rows.append(_row(host, "", before, after, runs.get(host), left_out))
     for box in filter(before.selection.has_sandbox, before.fleet.sandboxes):
         home = after.placement.host_of.get(box.title, before.placement.host_of.get(box.title, ""))
         if home and not before.selection.has_host(home):
             continue
-        trouble = dict(after.plan.blocked).get(box.title)
+        trouble = dict(after.plan.blocked).get(box.title) or unfit.get(home)
         if trouble or home in silent_now or not home:
             why = trouble or Trouble(f"{home or 'its host'} did not answer", where=box.title)
             rows.append(Outcome(home, box.title, "skipped", 0.0, why))

@@ -10,7 +10,8 @@ from pifleet.cli.call import Call, verb
 def command(call: Call) -> int:
     """Look at every host and print what provision would change.
 
-    Exits 0 when there is nothing to change, 3 when there is, 1 when a host or sandbox could not be observed.
+    Exits 0 when there is nothing to change, 3 when there is, 1 when a host or sandbox could not be observed, or cannot
+    carry what it should.
     """
     from pifleet.cli.tables import show_plan
     from pifleet.look import look
@@ -21,4 +22,5 @@ def command(call: Call) -> int:
         found = look(fleet, call.selection, emit)
     show_plan(call.output, found, every_step=call.verbose)
     call.output.document(found.plan.as_json())
-    return exit_code(failed=bool(found.plan.unreachable or found.plan.blocked), pending=bool(found.plan.steps))
+    plan = found.plan
+    return exit_code(failed=bool(plan.unreachable or plan.unfit or plan.blocked), pending=bool(plan.steps))

@@ -28,13 +28,16 @@ def show_plan(output: Output, found: Look, *, every_step: bool = False) -> None:
             row for group in _groups(step for step in plan.steps if (step.host, step.sandbox) == place)
             for row in _rows(group, every_step=every_step)
         ])
+        notes = [note for note in plan.notes if place == (note.place, "")]
+        output.table([Row(("", mark(note.verdict), note.name, note.text)) for note in notes])
     show_unseen(output, plan)
     output.say(totals(plan))
 
 
 def show_unseen(output: Output, plan: Plan) -> None:
-    """The hosts that did not answer and the sandboxes that cannot be placed, as errors."""
-    output.errors(merge((names_of(name), trouble) for name, trouble in (*plan.unreachable, *plan.blocked)))
+    """The hosts that did not answer or are not fit, and the sandboxes that cannot be placed, as errors."""
+    output.errors(merge((names_of(name), trouble)
+                        for name, trouble in (*plan.unreachable, *plan.unfit, *plan.blocked)))
 
 
 def totals(plan: Plan) -> str:

@@ -50,7 +50,10 @@ class Pattern(Protocol):
         """The titles of all sandboxes of a fleet that are there, also of those that left its inventory."""
 
     def needs(self, fleet: Fleet, host: str, observed: Json) -> Iterator[Check]:
-        """What doctor says of a host besides, before anything is installed."""
+        """What a host needs for this pattern, asked before anything is installed: doctor tells all of it.
+
+        `fail` is what provision cannot mend, and so does nothing to such a host; plan tells `note` beside its steps.
+        """
 
 
 def pattern(name: str) -> Pattern:
@@ -63,6 +66,12 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
     yield from compare_host(spec, observed)
     for each in patterns().values():
         yield from each.compare(spec, observed)
+
+
+def needs(fleet: Fleet, host: str, observed: Json) -> Iterator[Check]:
+    """What each pattern of a host needs there."""
+    for name in fleet.hosts[host].patterns:
+        yield from pattern(name).needs(fleet, host, observed)
 
 
 def patterns() -> Mapping[str, Pattern]:

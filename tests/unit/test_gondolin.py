@@ -147,7 +147,8 @@ def test_a_sandbox_of_another_fleet_is_left_alone() -> None:
 
 
 def test_doctor_says_before_anything_is_installed_that_a_system_has_too_old_a_qemu() -> None:
-    seen = {"arch": "x86_64", "os": {"id": "ubuntu", "version": "22.04"}, "gondolin": {"qemu": "", "kvm": True}}
+    seen = {"arch": "x86_64", "memory": 8 << 30, "os": {"id": "ubuntu", "version": "22.04"},
+            "gondolin": {"qemu": "", "kvm": True}}
     found = {check.name: check for check in needs(micro(), "farm-1", seen)}
 
     assert found["qemu"].verdict == "fail"
