@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pifleet import content
+from pifleet.desired.clients import variables
 from pifleet.fleet import Connection, Fleet, Host, Limits
 from pifleet.patterns.gondolin import compare, cut, needs
 from pifleet.patterns.gondolin.desired import OWN_MEMORY
@@ -79,6 +80,15 @@ def test_no_variable_of_the_guest_comes_from_the_host() -> None:
 
     names = {name.upper() for name in json.loads(machine["content"])["env"]}
     assert names == {"PATH", "HOME", "LANG", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+
+
+def test_pip_and_npm_of_the_guest_look_where_the_hosts_own_do_if_the_sandbox_may() -> None:
+    clients = {"pip": {"urls": ["https://a.lan/", "https://b.lan/"]}, "npm": {"urls": ["https://n.lan/"]}}
+
+    assert variables(box(egress_sets=("pip", "npm")), clients) == {
+        "PIP_INDEX_URL": "https://a.lan/", "PIP_EXTRA_INDEX_URL": "https://b.lan/",
+        "npm_config_registry": "https://n.lan/"}
+    assert variables(box(egress_sets=("npm",)), {**clients, "npm": None}) == {}
 
 
 def test_a_host_that_is_as_it_should_be_has_no_step() -> None:

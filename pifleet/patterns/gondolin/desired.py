@@ -11,6 +11,7 @@ from typing import Any
 from pifleet import fleet as names
 from pifleet.content import role_file
 from pifleet.desired import egress, gateway, pi
+from pifleet.desired.clients import variables
 from pifleet.desired.egress import Clients
 from pifleet.fleet import Fleet, Sandbox
 
@@ -161,13 +162,10 @@ def _guest_environment(box: Sandbox, clients: Clients) -> Mapping[str, str]:
     """All variables of the guest. Its pip and npm look where the host's own do, if the sandbox may."""
     proxy = f"http://{PROXY}:{PROXY_PORT}"
     plain = {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"}
-    seen = {name: list((clients.get(name) or {}).get("urls") or ()) for name in box.egress_sets}
-    pip, npm = seen.get("pip", []), seen.get("npm", [])
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8",
         **plain, **{name.lower(): value for name, value in plain.items()},
-        **({"PIP_INDEX_URL": pip[0]} if pip else {}), **({"PIP_EXTRA_INDEX_URL": " ".join(pip[1:])} if pip[1:] else {}),
-        **({"npm_config_registry": npm[0]} if npm else {}),
+        **variables(box, clients),
     }
 
 
