@@ -3,13 +3,12 @@ It must not make or change a container, and never hands a shell anything that is
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pifleet import observe
-from pifleet.connection import Done, root_argv, ssh_argv
+from pifleet.connection import Done
 from pifleet.desired import egress, gateway
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Sandbox
@@ -49,8 +48,7 @@ class DockerDriver(Linked):
         # tmux and pi draw with what xterm-256color can do; docker would say plain xterm.
         terminal = ["--tty", "--env", "TERM=xterm-256color"] if tty else []
         inside = exec_argv(sandbox, argv, workdir, ["--interactive", *terminal])
-        ssh, as_root = ssh_argv(self._host, tty=tty), root_argv(inside)
-        return [*ssh, shlex.join(as_root)] if ssh else as_root
+        return self._at_terminal(inside, tty=tty)
 
     def attach_argv(self, sandbox: Sandbox) -> list[str]:
         return self.terminal_argv(sandbox, ["tmux", "-u", "new-session", "-A", "-s", "pi", "--", "pi"])

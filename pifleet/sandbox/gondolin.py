@@ -3,14 +3,13 @@ It must not make or change a sandbox, and never hands a shell anything that is n
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pifleet import fleet as names
 from pifleet import observe
-from pifleet.connection import root_argv, ssh_argv, tail
+from pifleet.connection import tail
 from pifleet.desired import egress, gateway
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Sandbox
@@ -45,11 +44,11 @@ class GondolinDriver(Linked):
     def terminal_argv(
         self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, *, tty: bool = True
     ) -> list[str]:
-        return self._terminal(enter_argv(sandbox, argv, workdir, "tools"), tty=tty)
+        return self._at_terminal(enter_argv(sandbox, argv, workdir, "tools"), tty=tty)
 
     def attach_argv(self, sandbox: Sandbox) -> list[str]:
         pi = ["tmux", "-u", "new-session", "-A", "-s", "pi", "--", "pi"]
-        return self._terminal(enter_argv(sandbox, pi, WORKSPACE, "agent"), tty=True)
+        return self._at_terminal(enter_argv(sandbox, pi, WORKSPACE, "agent"), tty=True)
 
     def state(self, sandbox: Sandbox) -> str:
         return "running" if self._ask(sandbox, "observe")["running"] else "stopped"
@@ -84,10 +83,6 @@ class GondolinDriver(Linked):
         request = {"do": verb, "service": service(sandbox)}
         said: Mapping[str, Any] = observe.ask(self._host, "gondolin", request, self._connected())
         return said
-
-    def _terminal(self, inside: Sequence[str], *, tty: bool) -> list[str]:
-        ssh, as_root = ssh_argv(self._host, tty=tty), root_argv(inside)
-        return [*ssh, shlex.join(as_root)] if ssh else as_root
 
 
 def enter_argv(sandbox: Sandbox, argv: Sequence[str], workdir: str, place: Place) -> list[str]:

@@ -3,9 +3,11 @@ It must not know how a pattern operates its sandboxes."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from typing import Self
 
-from pifleet.connection import Link, connect
+from pifleet.connection import Link, connect, root_argv, ssh_argv
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Host, Sandbox
 
@@ -32,6 +34,11 @@ class Linked:
         if self._link is None:
             self._link = connect(self._host)
         return self._link
+
+    def _at_terminal(self, argv: Sequence[str], *, tty: bool) -> list[str]:
+        """What a person's terminal starts to have root of the host start `argv`."""
+        ssh, as_root = ssh_argv(self._host, tty=tty), root_argv(argv)
+        return [*ssh, shlex.join(as_root)] if ssh else as_root
 
     def _did_not(self, sandbox: Sandbox, verb: str, saw: str) -> SandboxFailed:
         return SandboxFailed(f"{sandbox.title} on {self._host.name} did not {verb}", saw=saw,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pifleet.connection import Done, root_argv, ssh_argv
+from pifleet.connection import Done
 from pifleet.desired import clients
 from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.fleet import Host, Sandbox
@@ -60,8 +60,7 @@ class OpenShellDriver(Linked):
         self, sandbox: Sandbox, argv: Sequence[str], workdir: str = WORKSPACE, *, tty: bool = True
     ) -> list[str]:
         inside = self._inside(sandbox, argv, workdir, "-tt" if tty else "-T")
-        ssh, as_root = ssh_argv(self._host, tty=tty), root_argv(inside)
-        return [*ssh, shlex.join(as_root)] if ssh else as_root
+        return self._at_terminal(inside, tty=tty)
 
     def attach_argv(self, sandbox: Sandbox) -> list[str]:
         return self.terminal_argv(sandbox, ["tmux", "-u", "new-session", "-A", "-s", "pi", "--", "pi"])
