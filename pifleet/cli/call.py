@@ -116,9 +116,9 @@ class Call:
         return Secret(click.prompt("BECOME password", hide_input=True, err=True))
 
 
-def near(path: str) -> str:
+def near(path: Path) -> str:
     """A path as a person would type it: relative where it lies below the present folder."""
-    return str(Path(path).relative_to(Path.cwd())) if Path(path).is_relative_to(Path.cwd()) else path
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def failed(pulls: Sequence[Pull]) -> bool:
 
 def _row(one: Pull) -> Row:
     known = f"generation {one.generation}" if one.generation else ""
-    where = f"{known} in {near(one.path)}" if one.result in ("new", "partial") else known
+    where = f"{known} in {near(one.path)}" if one.path and one.result != "unchanged" else known
     repos = ", ".join(f"{repo.name} {repo.head[:8] or 'no commit'}" for repo in one.repos)
     text = "; ".join(filter(None, (where, repos)))
     took = one.trouble.headline if one.trouble else f"{size(one.bytes)}, {seconds(one.seconds)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pifleet.errors import Trouble
@@ -30,12 +31,13 @@ class Item:
 
 @dataclass(frozen=True)
 class Pull:
-    """What one pull of one sandbox came to. `seconds` it took, `bytes` received, `path` of the sandbox's plain folder.
+    """What one pull of one sandbox came to. `seconds` it took, `bytes` received.
 
     `refused`: entries that are safe in the store but not written as plain files, or why nothing landed.
     `incomplete`: what of the sandbox is not at home. `both_kept`: what a person has at a path of the folder where this
     pull had something else to say; "changed.here": the sandbox's own was written beside it, as NAME.generation-N;
-    "kept.here": it has none any more. With a generation, `trouble` is that its plain folder could not be written.
+    "kept.here": it has none any more. `path` is the sandbox's plain folder, None where nothing came home. With a
+    generation, `trouble` is that this folder could not be written.
     """
 
     sandbox: str
@@ -47,7 +49,7 @@ class Pull:
     refused: tuple[Item, ...] = ()
     incomplete: tuple[Item, ...] = ()
     both_kept: tuple[Item, ...] = ()
-    path: str = ""
+    path: Path | None = None
     trouble: Trouble | None = None
 
     @property
@@ -63,7 +65,7 @@ class Pull:
             "repos": [vars(repo) for repo in self.repos],
             "refused": [vars(item) for item in self.refused], "incomplete": [vars(item) for item in self.incomplete],
             "both_kept": [vars(item) for item in self.both_kept],
-            "path": self.path or None, "error": self.trouble.as_json() if self.trouble else None,
+            "path": _text(self.path), "error": self.trouble.as_json() if self.trouble else None,
         }
 
 
@@ -71,7 +73,7 @@ class Pull:
 class Generation:
     """One earlier pull, as its receipt tells it; `created` is ISO 8601 in UTC.
 
-    `path` is the sandbox's plain folder for the generation that it shows, the newest; "" for all others.
+    `path` is the sandbox's plain folder for the generation that it shows, the newest; None for all others.
     """
 
     number: int
@@ -80,9 +82,13 @@ class Generation:
     sandbox: str
     repos: tuple[RepoResult, ...]
     incomplete: tuple[Item, ...]
-    path: str
+    path: Path | None
 
     def as_json(self) -> dict[str, Any]:
         return {"generation": self.number, "created": self.created, "complete": self.complete, "sandbox": self.sandbox,
                 "repos": [vars(repo) for repo in self.repos], "incomplete": [vars(item) for item in self.incomplete],
-                "path": self.path or None}
+                "path": _text(self.path)}
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path else None

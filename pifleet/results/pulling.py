@@ -136,7 +136,7 @@ class _Course:
               trouble: Trouble | None) -> Pull:
         return Pull(self.sandbox, number, result, time.monotonic() - self.started, self.received,
                     receipt.repos_of(told), receipt.items_of(told["not_written"]),
-                    receipt.items_of(told["incomplete"]), both, str(self.folder.path), trouble)
+                    receipt.items_of(told["incomplete"]), both, self.folder.path, trouble)
 
     def ended(self, refusal: Refusal) -> Pull:
         """What a person is told: nothing landed, why, and what to do."""
@@ -219,18 +219,18 @@ def list_generations(store: Path, sandbox_id: str) -> list[Generation]:
         receipts = list(kept.receipts())
     except Refusal as refusal:
         raise PifleetError(f"the store of {sandbox_id} is damaged", saw=str(refusal), where=str(kept.folder)) from None
-    return [_generation(told, _path_of(store, sandbox_id, told) if told is receipts[-1] else "") for told in receipts]
+    return [_generation(told, _path_of(store, sandbox_id, told) if told is receipts[-1] else None) for told in receipts]
 
 
-def _generation(told: dict[str, Any], path: str) -> Generation:
+def _generation(told: dict[str, Any], path: Path | None) -> Generation:
     return Generation(told["generation"], told["created"], told["complete"], told["sandbox"], receipt.repos_of(told),
                       receipt.items_of(told["incomplete"]), path)
 
 
-def _path_of(store: Path, sandbox_id: str, told: dict[str, Any]) -> str:
+def _path_of(store: Path, sandbox_id: str, told: dict[str, Any]) -> Path | None:
     """The plain folder, where it is that of this receipt."""
     folder = _folder(store, told["sandbox"], sandbox_id, (), Limits())
-    return str(folder.path) if folder.holds(told["generation"]) else ""
+    return folder.path if folder.holds(told["generation"]) else None
 
 
 def _folder(store: Path, sandbox: str, sandbox_id: str, repos: Sequence[str], limits: Limits) -> Folder:

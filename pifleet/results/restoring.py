@@ -25,13 +25,13 @@ from pifleet.results.store.contents import Contents, File
 class Restored:
     """What was written, and `left_out`: entries too dangerous for a folder, or in each other's way."""
 
-    to: str
+    to: Path
     files: int
     bytes: int
     left_out: tuple[Item, ...]
 
     def as_json(self) -> dict[str, Any]:
-        return {**vars(self), "left_out": [vars(item) for item in self.left_out]}
+        return {**vars(self), "to": str(self.to), "left_out": [vars(item) for item in self.left_out]}
 
 
 def restore(chosen: Chosen, typed: str, to: Path) -> Restored:
@@ -118,7 +118,7 @@ def _write(folder: int, name: bytes, file: File, contents: Contents) -> bool:
 
 def _restored(to: Path, files: list[File], kept: list[Kept], contents: Contents) -> Restored:
     sizes = contents.sizes(files)
-    return Restored(str(to), len(files), sum(sizes[file.oid] for file in files),
+    return Restored(to, len(files), sum(sizes[file.oid] for file in files),
                     tuple(Item(one.path, one.reason) for one in kept))
 
 

@@ -389,13 +389,13 @@ def test_a_folder_that_is_a_link_is_said_and_caught_up_when_it_is_none(box: Box,
         assert "generation 2 of ana/main is in the store, but its plain folder is behind" in done.trouble.headline
         assert (done.trouble.where, done.trouble.try_) == (str(box.folder()), "pifleet pull ana/main")
     assert everything(tmp_path / "elsewhere") == before
-    assert [one.path for one in list_generations(box.results, "ana-main")] == ["", ""]
+    assert [one.path for one in list_generations(box.results, "ana-main")] == [None, None]
     box.folder().unlink()
     (tmp_path / "elsewhere").rename(box.folder())
     done = box.pull()
     assert (done.result, done.trouble) == ("unchanged", None)
     assert (box.folder() / "api/a.txt").read_text() == "a\n"
-    assert [one.path for one in list_generations(box.results, "ana-main")] == ["", str(box.folder())]
+    assert [one.path for one in list_generations(box.results, "ana-main")] == [None, box.folder()]
 
 
 def test_a_folder_that_was_emptied_is_written_again(box: Box) -> None:
@@ -425,10 +425,19 @@ def test_a_receipt_that_says_no_number_is_none(shelf: Shelf, number: bytes) -> N
 
 
 def test_a_pull_says_what_of_a_person_stayed_and_fails_only_when_the_folder_is_behind() -> None:
-    done = Pull("ana/main", 3, "new", 1.0, 10, both_kept=(Item("api/a.txt", "changed.here"),), path="results/ana/main")
+    stayed = (Item("api/a.txt", "changed.here"),)
+    done = Pull("ana/main", 3, "new", 1.0, 10, both_kept=stayed, path=Path("results/ana/main"))
     said = io.StringIO()
     show_pulls(Output(stdout=said), [done])
     assert "generation 3 in results/ana/main" in said.getvalue()
     assert "  ana/main  both kept: api/a.txt  changed.here\n" in said.getvalue()
     assert not failed([done])
     assert failed([replace(done, trouble=Trouble("behind"))])
+
+
+def test_a_pull_that_failed_names_no_folder_which_could_be_taken_for_the_present_one() -> None:
+    done = Pull("ana/main", None, "failed", 1.0, 0, trouble=Trouble("no connection"))
+    assert (done.path, done.as_json()["path"]) == (None, None)
+    said = io.StringIO()
+    show_pulls(Output(stdout=said), [done])
+    assert " in " not in said.getvalue()

@@ -256,7 +256,7 @@ def test_a_hostile_answer_lands_nothing(
     assert done.trouble
     assert done.trouble.saw.partition(":")[0] == code
     assert done.result == ("failed" if code.startswith("capture.") else "refused")
-    assert (done.generation, done.complete, done.path) == (None, False, "")
+    assert (done.generation, done.complete, done.path) == (None, False, None)
     assert "\x1b" not in json.dumps(done.as_json()) + done.trouble.saw
     assert kept_at_home(honest) == before
     assert everything(honest.workspace) == outside

@@ -25,7 +25,7 @@ def test_a_second_pull_adds_a_generation_and_leaves_the_first_in_the_store(box: 
     (box.api / "README.md").unlink()
     box.commit("new.txt", "new\n")
     done = box.pull()
-    assert (done.result, done.generation, done.path) == ("new", 2, str(box.folder()))
+    assert (done.result, done.generation, done.path) == ("new", 2, box.folder())
     assert [path.name for path in (box.folder() / "api").iterdir()] == ["new.txt"]
     assert box.stored("snapshot", "README.md", 1) == "hello"
 
@@ -149,12 +149,12 @@ def test_a_pull_killed_anywhere_leaves_whole_generations_and_the_next_one_works(
         child.wait()
         for one in list_generations(box.results, "ana-main"):
             if one.path:
-                assert len(files(Path(one.path) / "api")) == 62
+                assert len(files(one.path / "api")) == 62
         if (box.results / ".store/ana-main.git").exists():
             assert box.home_git("fsck", "--no-dangling") == ""
     done = box.pull()
     assert done.result in ("new", "unchanged")
-    assert files(Path(done.path) / "api")["counter"] == b"7"
+    assert files(box.folder() / "api")["counter"] == b"7"
     assert [path for path in files(box.folder()) if ".pifleet-" in path or ".generation-" in path] == []
     assert not (box.results / ".store/ana-main.git/incoming").exists()
 

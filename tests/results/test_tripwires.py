@@ -93,7 +93,7 @@ def test_no_wire_fires_when_a_generation_is_looked_at_restored_applied_and_verif
 def brought_home(box: Box) -> Path:
     """The plain files of a pull that is known to have brought some: what follows must not happen anywhere else."""
     done = box.pull(repos=["api", *WIRES])
-    assert done.path == str(box.folder()), done.trouble
+    assert done.path == box.folder(), done.trouble
     return box.folder()
 
 

@@ -103,7 +103,7 @@ class TestInside:
 
 def pulled(minutes_ago, head):
     created = (datetime.now(UTC) - timedelta(minutes=minutes_ago)).isoformat(timespec="seconds")
-    return Generation(1, created, True, "ana/main", (RepoResult("web", head, "s", 1),), (), "")
+    return Generation(1, created, True, "ana/main", (RepoResult("web", head, "s", 1),), (), None)
 
 
 @pytest.mark.parametrize(("said", "generation", "unsaved"), [
