@@ -153,7 +153,7 @@ def _remove(path: str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
-def _keep(path: str, index: bytes, content: bytes) -> None:
+def _keep(path: str, index: bytes, content: bytes | bytearray) -> None:
     """Indexes are never written to, so two memories may share one."""
     if content:
         with open(path, "wb") as file:

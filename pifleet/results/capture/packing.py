@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import marshal
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BufferedReader
 from typing import cast
 
@@ -16,6 +17,7 @@ from pifleet.results.capture.framing import SECTION
 from pifleet.results.capture.packs import Sender
 from pifleet.results.capture.tool import ENV
 
+_ID = re.compile(rb"[0-9a-f]{40}")
 _CALL = """\
 import marshal, sys, types
 types.FunctionType(marshal.loads(sys.stdin.buffer.read(int(sys.argv[1]))), globals())()"""
@@ -45,19 +47,20 @@ class Packing:
         self._program.kill()
 
 
-def lie_loose(objects: bytes, oids: Collection[bytes]) -> bool:
-    """Whether all of these lie in files of their own, and are little in sum."""
+def lie_loose(objects: bytes, listed: bytes) -> bool:
+    """Whether all of these, lines of ids, lie in files of their own, and are little in sum."""
+    ids = (oid[0] for oid in _ID.finditer(listed))
     try:
-        return sum(os.stat(b"%s/%s/%s" % (objects, oid[:2], oid[2:])).st_size for oid in oids) <= SECTION
+        return sum(os.stat(b"%s/%s/%s" % (objects, oid[:2], oid[2:])).st_size for oid in ids) <= SECTION
     except OSError:
         return False
 
 
-def loose_packing(objects: bytes, oids: Collection[bytes]) -> Packing:
+def loose_packing(objects: bytes, listed: bytes) -> Packing:
     """Packs objects of a folder that lie in files of their own; fails where one is gone, damaged or large."""
     code = marshal.dumps(_pack_loose.__code__)
     command = [sys.executable, "-I", "-S", "-c", _CALL, str(len(code))]
-    return Packing(command, code + b"\n".join(oids) + b"\n\n" + objects, ENV)
+    return Packing(command, code + listed + b"\n" + objects, ENV)
 
 
 def _pack_loose() -> None:

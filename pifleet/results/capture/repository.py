@@ -154,7 +154,8 @@ class Repository:
             asked = ("diff-tree", "-r", "-t", "-z", "--raw", "--no-renames", "--ignore-submodules=none")
             listed = self._git(*asked, since, self.head_tree, may_fail=True, index=_NONE) if since else b""
             listed = listed or self._git(*asked, EMPTY.hex(), self.head_tree, index=_NONE)
-            found |= {bytes.fromhex(oid.decode()) for oid in (self.head_tree.encode(), *_NEW.findall(listed))}
+            found.add(bytes.fromhex(self.head_tree))
+            found.update(bytes.fromhex(new[1].decode()) for new in _NEW.finditer(listed))
         return found
 
     def tracked(self, path: bytes) -> bool:

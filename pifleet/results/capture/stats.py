@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+from collections.abc import Iterable, Iterator
 
 FACTS = struct.Struct("<qqqQII")  # size, mtime and ctime in nanoseconds, inode, user, group
 UNKNOWN = b"\0" * FACTS.size
@@ -29,14 +30,16 @@ def size_in(facts: bytes) -> int:
     return int(FACTS.unpack(facts)[0])
 
 
-def written(entries: dict[bytes, bytes]) -> bytes:
-    """An index of these entries (path -> what `entry` or `parsed` gives)."""
-    parts = [_HEAD.pack(b"DIRC", 2, len(entries))]
-    for path in sorted(entries):
+def written(entries: Iterable[tuple[bytes, bytes]]) -> bytearray:
+    """An index of these entries, (path, what `entry` or `parsed` gives) in the order of their paths."""
+    data, count = bytearray(_HEAD.size), 0
+    for path, fixed in entries:
         size = len(path)
-        parts += (entries[path], b"%c%c" % divmod(min(size, _LONG), 256), path, b"\0" * (8 - (_FIXED + 2 + size) % 8))
-    data = b"".join(parts)
-    return data + hashlib.sha1(data).digest()  # noqa: S324 git's own
+        data += b"%b%c%c%b%b" % (fixed, *divmod(min(size, _LONG), 256), path, b"\0" * (8 - (_FIXED + 2 + size) % 8))
+        count += 1
+    _HEAD.pack_into(data, 0, b"DIRC", 2, count)
+    data += hashlib.sha1(data).digest()  # noqa: S324 git's own
+    return data
 
 
 def entry(record: bytes) -> bytes:
@@ -48,16 +51,15 @@ def entry(record: bytes) -> bytes:
     return _STAT.pack(*[word & _WORD for word in words]) + record[-20:]
 
 
-def parsed(data: bytes) -> dict[bytes, bytes]:
-    """Path -> entry. Raises ValueError for what is not as it was written."""
+def parsed(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The entries of an index, (path, entry). Raises ValueError for what is not as it was written."""
     if not whole(data):
         raise ValueError("not an index")
-    found, at = {}, _HEAD.size
+    at = _HEAD.size
     for _ in range(_HEAD.unpack_from(data)[2]):
         end = data.index(b"\0", at + _FIXED + 2)
-        found[data[at + _FIXED + 2 : end]] = data[at : at + _FIXED]
+        yield data[at + _FIXED + 2 : end], data[at : at + _FIXED]
         at += (end - at + 8) & ~7
-    return found
 
 
 def whole(data: bytes) -> bool:

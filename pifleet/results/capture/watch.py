@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from heapq import merge
 
 from pifleet.results.capture.stats import FACTS, UNKNOWN, entry, facts_of, parsed, written
 from pifleet.results.capture.survey import Survey
@@ -90,7 +91,7 @@ class Watch:
     def put(self, path: bytes, facts: bytes, kind: bytes, oid: bytes) -> None:
         self.read[path] = facts + kind + oid
 
-    def kept(self, survey: Survey) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    def kept(self, survey: Survey) -> tuple[bytes, dict[bytes, bytes], bytes | bytearray]:
         """What to remember: the path of the index and records of other files, or the content of a new index."""
         clean = survey.folders.keys() - survey.dirty
         records = {path: record for path, record in self.old.items() if os.path.dirname(path) in clean}
@@ -99,14 +100,13 @@ class Watch:
             self._index = b""
         if len(records) + len(self.changed) <= MANY:
             return self._index, records, b""
-        entries: dict[bytes, bytes] = {}
+        before: Iterable[tuple[bytes, bytes]] = ()
         if self._index:
             with open(self._index, "rb") as file:
-                entries = parsed(file.read())
-        for path in self.changed:
-            entries.pop(path, None)
-        entries.update((path, entry(record)) for path, record in records.items())
-        return b"", {}, written(entries)
+                before = parsed(file.read())
+        # One by one, for all at once are the most memory that a capture needs.
+        same = (pair for pair in before if pair[0] not in self._changed and pair[0] not in records)
+        return b"", {}, written(merge(same, ((path, entry(records[path])) for path in sorted(records))))
 
     def believed(self, seen: os.stat_result, facts: bytes) -> bytes:
         """The facts by which a file that was read may be known again."""
