@@ -21,7 +21,6 @@ from tests.integration.openshell import Shell, container, operator, serving, unt
 from tests.lab.engine import LabError, docker, run
 from tests.lab.openshell.double import Double
 
-
 # Each test ends its gateway, so each has one.
 
 @pytest.fixture
