@@ -90,7 +90,7 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
                 unchanged += 1
             elif name not in unfit and _selected(step, selection, wanted):
                 steps.append(step)
-    steps = _with_moves(steps, placement, seen, fleet, selection, wanted)
+    steps = with_moves(steps, placement, seen, fleet, selection, wanted)
     blocked = tuple((title, trouble) for title, trouble in placement.troubles.items() if title in wanted)
     changing = {step.host for step in steps}
     notes = tuple(check for name in specs if name in changing for check in needed[name] if check.verdict == "note")
@@ -168,13 +168,15 @@ def _trouble(answer: Observed | Trouble) -> Trouble | None:
 
 
 def _found(fleet: Fleet, answer: Observed) -> dict[str, Trace]:
-    """The sandboxes of this fleet that are on a host, by what there is of them."""
+    """The sandboxes of this fleet that are on a host, by what there is of them; of other patterns only its own."""
+    titles = {name: each.titles(answer.data, fleet.name) for name, each in patterns().items()}
     found: dict[str, Trace] = {}
     for box in fleet.sandboxes:
+        there = {name for name in titles if box.title in titles[name] and name != box.pattern}
         if seen_box(answer.data, box):
-            found[box.title] = "container"
-        elif answer.data["paths"].get(str(box.root)):
-            found[box.title] = "folder"
+            there.add(box.pattern)
+        if there or answer.data["paths"].get(str(box.root)):
+            found[box.title] = frozenset(there)
     return found
 
 
@@ -183,22 +185,38 @@ def seen_box(data: Mapping[str, Any], box: Sandbox) -> Mapping[str, Any] | None:
     return pattern(box.pattern).seen(data, box)
 
 
-def _with_moves(
+def with_moves(
     steps: list[Step], placement: Placement, seen: Mapping[str, Observed], fleet: Fleet, selection: Selection,
     wanted: set[str],
 ) -> list[Step]:
-    """The steps, where leaving a sandbox's old host is one of its own and not that of something forgotten."""
-    moves = {title: host for title, host in placement.moves.items()
-             if title in wanted and selection.has_host(host) and selection.has_host(placement.host_of[title])}
-    kept = [step for step in steps if moves.get(step.sandbox) != step.host]
-    return kept + [_leave(fleet, title, host, placement.host_of[title], seen[host]) for title, host in moves.items()]
+    """The steps, where leaving a sandbox's old host or pattern is one of its own and not that of something forgotten.
+
+    Until the old one is gone the new one is not replaced: its work may be that of both.
+    """
+    moves = {title: old for title, old in placement.moves.items()
+             if title in wanted and selection.has_host(old.host) and selection.has_host(placement.host_of[title])}
+
+    def stays(step: Step) -> bool:
+        old = moves.get(step.sandbox)
+        if not old:
+            return True
+        home = placement.host_of[old.title]
+        return step.action not in ("stop", "replace") and (step.host != old.host or old.host == home)
+
+    leaving = [_leave(fleet.sandbox(title), old, placement.host_of[title], seen[old.host])
+               for title, old in moves.items()]
+    return [*filter(stays, steps), *leaving]
 
 
-def _leave(fleet: Fleet, title: str, host: str, new: str, seen: Observed) -> Step:
-    box = fleet.sandbox(title)
-    container = seen_box(seen.data, box) if box else None
-    return Step("sandbox", host, title, "sandbox", "remove", f"moves to {new}, with its work", "sandbox_docker",
-                {"host": host}, {"host": new}, destructive=at_work(container) if container else False)
+def _leave(box: Sandbox | None, old: Sandbox, new: str, seen: Observed) -> Step:
+    there = seen_box(seen.data, old)
+    before, after = {"host": old.host}, {"host": new}
+    item, why = "sandbox", f"moves to {new}"
+    if box and box.pattern != old.pattern:
+        before, after = {**before, "pattern": old.pattern}, {**after, "pattern": box.pattern}
+        item, why = f"{old.pattern} sandbox", f"becomes {box.pattern}" + (f" on {new}" if new != old.host else "")
+    return Step("sandbox", old.host, old.title, item, "remove", f"{why}, with its work", f"sandbox_{old.pattern}",
+                before, after, destructive=at_work(there) if there else False)
 
 
 def _selected(step: Step, selection: Selection, wanted: set[str]) -> bool:

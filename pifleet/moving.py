@@ -3,20 +3,27 @@ It must not make a sandbox; where one moves, the new one is there, and the old o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pifleet import leaving
 from pifleet.errors import SandboxFailed, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
-from pifleet.look import Look, look
+from pifleet.look import Look, look, seen_box
 from pifleet.operate import Say, each
 from pifleet.phrases import size
-from pifleet.removal import remove, targets
-from pifleet.rescue import Rescue, puller
+from pifleet.removal import remove, target
+from pifleet.rescue import Rescue, changed_since, puller
 from pifleet.results import Limits, differences, put_back
-from pifleet.sandbox import Driver
+from pifleet.sandbox import Driver, driver_for
+
+
+def as_it_is(found: Look, titles: Collection[str]) -> Fleet:
+    """The fleet with those of `titles` that are to move as they still are."""
+    moves = {title: old for title, old in found.placement.moves.items() if title in titles}
+    return replace(found.fleet, sandboxes=tuple(moves.get(box.title, box) for box in found.fleet.sandboxes))
 
 
 def staying(found: Look, titles: Collection[str]) -> Look:
@@ -24,25 +31,62 @@ def staying(found: Look, titles: Collection[str]) -> Look:
 
     Their hosts go on serving them where they are, and wait for none of them where they were to be.
     """
-    stay = {title: host for title, host in found.placement.moves.items() if title in titles}
-    if not stay:
+    if not any(title in found.placement.moves for title in titles):
         return found
-    boxes = tuple(replace(box, host=stay.get(box.title, box.host)) for box in found.fleet.sandboxes)
-    return look(replace(found.fleet, sandboxes=boxes), found.selection)
+    return look(as_it_is(found, titles), found.selection)
 
 
-def finish_moves(found: Look, moves: Mapping[str, str], saved: Rescue, emit: Emit = silent) -> dict[str, Trouble]:
-    """Bring what `saved` holds of the sandboxes of `moves` (title -> old host) to where they live now, and remove the
-    old ones: also of those that were not saved, which are given up.
+def finish_moves(found: Look, titles: Collection[str], saved: Rescue, emit: Emit = silent) -> dict[str, Trouble]:
+    """Bring what `saved` holds of the sandboxes of `titles` to where they live now, and remove the old ones: also of
+    those that were not saved, which are given up.
 
-    Returns what stood in the way, by title; such a sandbox stays on its old host too, and the next run goes on.
+    Returns what stood in the way, by title; such a sandbox stays where it was too, and the next run goes on.
     """
-    at = {title: found.placement.host_of[title] for title in moves}
-    troubles = bring_back(found.fleet, at, saved, emit)
-    going = [target for target in targets(found) if target.host == moves.get(target.box.title)
-             and target.box.title not in troubles]
-    outcomes = remove(found, going, emit) if going else []
-    return troubles | {outcome.sandbox: outcome.error for outcome in outcomes if outcome.error}
+    moves = {title: found.placement.moves[title] for title in titles}
+    at = {title: found.placement.host_of[title] for title in titles}
+    emptied = {title: host for title, host in at.items() if not _shared(found, moves[title])}
+    kept = {title: host for title, host in at.items() if title not in emptied}
+    troubles = bring_back(found.fleet, emptied, saved, emit) | changed_since(found.fleet, kept, saved, emit)
+    proven = [old for title, old in moves.items() if title not in troubles]
+    for old in proven:
+        leaving.note(found.fleet, old)
+    return troubles | _remove(found, proven, emit)
+
+
+def finish_removals(found: Look, emit: Emit = silent) -> Look:
+    """Remove what an earlier run had proven to be in a successor and could not remove; the fleet as it is then."""
+    left = []
+    for old in leaving.noted(found.fleet):
+        box = found.fleet.sandbox(old.title)
+        if box and (box.pattern, found.placement.host_of.get(old.title)) == (old.pattern, old.host):
+            leaving.forget(found.fleet, old)  # it was wanted again, and has been at work since
+        elif box and old.host in found.seen and found.selection.has_host(old.host) and _is_made(found, box):
+            left.append(old)
+    _remove(found, left, emit)
+    return look(found.fleet, found.selection, emit) if left else found
+
+
+def _remove(found: Look, old: Sequence[Sandbox], emit: Emit) -> dict[str, Trouble]:
+    """Remove these where they say they are; what stood in the way, by title."""
+    outcomes = remove(found, [target(found, box, box.host) for box in old], emit) if old else []
+    gone = {outcome.sandbox for outcome in outcomes if not outcome.error}
+    for box in old:
+        if box.title in gone:
+            leaving.forget(found.fleet, box)
+    return {outcome.sandbox: outcome.error for outcome in outcomes if outcome.error}
+
+
+def _is_made(found: Look, box: Sandbox) -> bool:
+    """Whether a sandbox is where it belongs: its host then knows what of the old one it shares."""
+    home = found.seen.get(found.placement.host_of.get(box.title, ""))
+    return bool(home and seen_box(home.data, box))
+
+
+def _shared(found: Look, old: Sandbox) -> bool:
+    """Whether the new sandbox works in the very folders of the old one."""
+    box = found.fleet.sandbox(old.title)
+    here = found.placement.host_of[old.title] == old.host
+    return here and bool(box) and all(driver_for(one.pattern).keeps_work for one in (old, box) if one)
 
 
 def bring_back(fleet: Fleet, at: Mapping[str, str], saved: Rescue, emit: Emit = silent) -> dict[str, Trouble]:

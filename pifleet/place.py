@@ -4,25 +4,26 @@ It must not look at a host itself; what was seen is given to it."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
 
 from pifleet.errors import Trouble
 from pifleet.fleet import Fleet, Sandbox
 
-Trace = Literal["container", "folder"]
+# The patterns of which a sandbox is there; none where only its folder is.
+Trace = frozenset[str]
 
 
 @dataclass(frozen=True)
 class Placement:
     """`host_of` by sandbox title; `troubles` for sandboxes that may not be placed now, with the reason.
 
-    `moves` has the hosts on which something is left of sandboxes that are pinned to another one.
+    `moves` has the sandboxes that are to leave, as they still are: on a host that their pin no longer names, or of
+    another pattern.
     """
 
     host_of: Mapping[str, str]
     troubles: Mapping[str, Trouble]
-    moves: Mapping[str, str]
+    moves: Mapping[str, Sandbox]
 
     def on(self, fleet: Fleet, host: str) -> tuple[Sandbox, ...]:
         """The sandboxes of `host`, in the order of the inventory."""
@@ -42,25 +43,22 @@ def may_be_on(fleet: Fleet, host: str) -> tuple[Sandbox, ...]:
 def place(fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping[str, int]) -> Placement:
     """Decide for every sandbox. `seen` gives for each host that answered what it has, by title; `memory` its bytes.
 
-    A sandbox lives where its container is, or where its folder is when no host has its container. One that is seen
-    nowhere is placed only when every host that may hold it answered: otherwise a second one could be made beside the
-    first.
+    A sandbox lives where its container is, or where its folder is when no host has its container, or where it still is
+    one of another pattern. One that is seen nowhere is placed only when every host that may hold it answered: otherwise
+    a second one could be made beside the first.
     """
     host_of: dict[str, str] = {}
     troubles: dict[str, Trouble] = {}
-    moves: dict[str, str] = {}
     homeless: list[Sandbox] = []
     for box in fleet.sandboxes:
-        where = _traces(fleet, box, seen, "container") or _traces(fleet, box, seen, "folder")
         if box.host:
             host_of[box.title] = box.host
-            left = [*_traces(fleet, box, seen, "container"), *_traces(fleet, box, seen, "folder")]
-            if away := [host for host in left if host != box.host]:
-                moves[box.title] = away[0]
-        elif where:
+        elif where := _own(fleet, box, seen):
             host_of[box.title] = where[0]
         elif silent := [host for host in _offers(fleet, box) if host not in seen]:
             troubles[box.title] = _may_be_held(box, silent)
+        elif where := [other.host for other in _of_other_patterns(box, seen) if other.host in _offers(fleet, box)]:
+            host_of[box.title] = where[0]
         else:
             homeless.append(box)
     committed = dict.fromkeys(fleet.hosts, 0)
@@ -74,15 +72,31 @@ def place(fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping
         )
         host_of[box.title] = host
         committed[host] += box.limits.memory
-    return Placement(host_of, troubles, moves)
+    placed = [box for box in fleet.sandboxes if box.title in host_of]
+    leaving = {box.title: _leaving(fleet, box, seen) for box in placed}
+    return Placement(host_of, troubles, {title: old[0] for title, old in leaving.items() if old})
+
+
+def _leaving(fleet: Fleet, box: Sandbox, seen: Mapping[str, Mapping[str, Trace]]) -> list[Sandbox]:
+    """What there is of a sandbox that is neither where it is pinned nor, elsewhere, of its pattern."""
+    away = [replace(box, host=host) for host in _own(fleet, box, seen) if box.host and host != box.host]
+    return away + _of_other_patterns(box, seen)
+
+
+def _of_other_patterns(box: Sandbox, seen: Mapping[str, Mapping[str, Trace]]) -> list[Sandbox]:
+    """The sandbox as it still is where its pattern is another one."""
+    return [replace(box, host=host, pattern=pattern) for host, there in seen.items()
+            for pattern in sorted(there.get(box.title, ())) if pattern != box.pattern]
 
 
 def _offers(fleet: Fleet, box: Sandbox) -> tuple[str, ...]:
     return fleet.hosts_offering(box.pattern)
 
 
-def _traces(fleet: Fleet, box: Sandbox, seen: Mapping[str, Mapping[str, Trace]], trace: Trace) -> list[str]:
-    return [host for host in _offers(fleet, box) if seen.get(host, {}).get(box.title) == trace]
+def _own(fleet: Fleet, box: Sandbox, seen: Mapping[str, Mapping[str, Trace]]) -> list[str]:
+    """The hosts with the sandbox, then those with no more than its folder."""
+    there = {host: seen[host][box.title] for host in _offers(fleet, box) if box.title in seen.get(host, {})}
+    return [host for host in there if box.pattern in there[host]] + [host for host in there if not there[host]]
 
 
 def _may_be_held(box: Sandbox, silent: Sequence[str]) -> Trouble:

@@ -15,7 +15,7 @@ from pifleet.errors import Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.lock import locked
 from pifleet.look import Look, look, read_secrets
-from pifleet.moving import bring_back, finish_moves, staying
+from pifleet.moving import as_it_is, bring_back, finish_moves, finish_removals, staying
 from pifleet.patterns import patterns
 from pifleet.plan import ENDING, Step
 from pifleet.report import Outcome
@@ -41,15 +41,16 @@ def apply(
     work again. One in which an agent is at work is left alone unless `interrupt`. Raises BadInput when a repository's
     credential is not to be had; nothing was touched then.
     """
+    found = finish_removals(found, emit)
     ending = {step.sandbox: step for step in found.plan.steps if step.action in ENDING and step.sandbox}
     busy = {title: _at_work(step) for title, step in ending.items() if step.destructive and not interrupt}
     at = {title: step.host for title, step in ending.items() if title not in busy}
-    saved = rescue(found.fleet, at, emit, given_up=discard)
+    saved = _saved(found, at, discard, emit)
     left_out = {**busy, **saved.refused}
     found = staying(found, left_out)
     pulls = tuple(saved.pulls.values())
     steps = [step for step in found.plan.steps if step.sandbox not in left_out]
-    gone = returning.lost(found, steps)
+    gone = returning.lost(found, [step for step in steps if step.sandbox not in at])
     waiting = {title: one for title, one in returning.pending(found).items() if title not in ending} | gone
     if not steps and not waiting:
         return Applied(_outcomes(found, found, {}, left_out), pulls)
@@ -59,8 +60,8 @@ def apply(
     hosts = {host: found.fleet.hosts[host] for host in specs}
     replaced = {host: [box for box in found.fleet.sandboxes if at.get(box.title) == host and box.title not in left_out]
                 for host in specs}
-    leaving = (one for title, one in saved.pulls.items() if title not in left_out)
-    returning.note(found, (*leaving, *gone.values()))
+    replacing = at.keys() - left_out.keys() - found.placement.moves.keys()
+    returning.note(found, [*(one for title, one in saved.pulls.items() if title in replacing), *gone.values()])
     with locked(hosts, replaced, "provision") as taken:
         free = {host: spec for host, spec in specs.items() if host not in taken}
         runs = {host: HostRun(trouble=trouble) for host, trouble in taken.items()}
@@ -78,17 +79,28 @@ def apply(
     return Applied(_failed(_outcomes(found, again, runs, left_out), troubles), pulls)
 
 
+def _saved(found: Look, at: Mapping[str, str], discard: Collection[str], emit: Emit) -> Rescue:
+    """Bring home what the sandboxes of `at` (title -> host) hold, once they hold all that an earlier run put there."""
+    was = as_it_is(found, at)
+    halves = {title: one for title, one in returning.pending(found).items() if title in at and title not in discard}
+    lacking = bring_back(was, {title: at[title] for title in halves}, Rescue(halves, {}), emit)
+    whole = {title: host for title, host in at.items() if title not in lacking}
+    saved = rescue(was, whole, emit, given_up=discard)
+    return Rescue(saved.pulls, {**saved.refused, **lacking})
+
+
 def _proven(found: Look, again: Look, at: Mapping[str, str], saved: Rescue, emit: Emit) -> dict[str, Trouble]:
     """What of the sandboxes of `at` (title -> host on which they were rescued) is not where it belongs, by title."""
     made = {step.sandbox for step in again.plan.steps if step.action not in ENDING}
-    moves = {title: host for title, host in at.items() if title in again.placement.moves and title not in made}
+    moves = [title for title in at if title in again.placement.moves and title not in made]
     replaced = {title: host for title, host in at.items() if title not in found.placement.moves and title not in made}
     emptied = {title: host for title, host in replaced.items() if not returning.keeps_work(found.fleet, title)}
     kept = {title: host for title, host in replaced.items() if title not in emptied}
     lacking = bring_back(found.fleet, emptied, saved, emit)
-    for title in emptied.keys() - lacking.keys():
+    moved = finish_moves(again, moves, saved, emit)
+    for title in {*emptied, *moves} - lacking.keys() - moved.keys():
         returning.forget(found.fleet, title)
-    return {**changed_since(found.fleet, kept, saved, emit), **lacking, **finish_moves(again, moves, saved, emit)}
+    return {**changed_since(found.fleet, kept, saved, emit), **lacking, **moved}
 
 
 def run_specs(found: Look, steps: Sequence[Step]) -> dict[str, Spec]:
@@ -173,7 +185,8 @@ def _row(
     host: str, title: str, before: Look, after: Look, run: HostRun | None, left_out: Mapping[str, Trouble]
 ) -> Outcome:
     planned = [step for step in before.plan.of(host) if step.sandbox == title]
-    remaining = [step for step in after.plan.of(host) if step.sandbox == title]
+    # What is to leave was still there at that look; whether it went is told by who removed it.
+    remaining = [step for step in after.plan.of(host) if step.sandbox == title and step.action != "remove"]
     seconds = run.seconds if run and not title else 0.0
     if title in left_out:
         return Outcome(host, title, "skipped", seconds, left_out[title])

@@ -15,10 +15,10 @@ from pifleet.desired import Spec, egress, host_spec
 from pifleet.desired.gateway import services
 from pifleet.errors import Trouble
 from pifleet.events import Emit, silent
-from pifleet.fleet import Limits, Model, Sandbox, gecos
+from pifleet.fleet import RUN, Limits, Model, Sandbox, gecos
 from pifleet.lock import locked
 from pifleet.look import Look, image_cache, known_clients, look, seen_box
-from pifleet.patterns import patterns
+from pifleet.patterns import pattern, patterns
 from pifleet.report import Outcome
 from pifleet.results import reserved
 
@@ -35,14 +35,29 @@ class Target:
 
 
 def targets(found: Look) -> list[Target]:
-    """Every sandbox of the fleet of which something is there, also of those that left the inventory."""
-    return [
-        Target(box, host, bool(seen_box(seen.data, box)), _has_folder(seen.data, box),
-               bool(((seen_box(seen.data, box) or {}).get("agent") or {}).get("processes")))
-        for host, seen in found.seen.items()
-        for box in (*found.fleet.sandboxes, *_left(found, host))
-        if seen_box(seen.data, box) or _has_folder(seen.data, box)
-    ]
+    """Every sandbox of the fleet of which something is there, also of those that left the inventory or are to move.
+
+    A folder is the one's whose container is there, where two patterns share it.
+    """
+    return [one for host in found.seen for one in _on(found, host) if one.container or one.folder]
+
+
+def _on(found: Look, host: str) -> list[Target]:
+    known = {(box.title, box.pattern) for box in found.fleet.sandboxes}
+    others = [old for old in found.placement.moves.values()
+              if old.host == host and (old.title, old.pattern) not in known]
+    mine = [target(found, box, host) for box in (*found.fleet.sandboxes, *others, *_left(found, host))]
+    held = {one.box.title for one in mine if one.container}
+    return [one for one in mine if one.container or one.box.title not in held]
+
+
+def target(found: Look, box: Sandbox, host: str) -> Target:
+    """What there is of a sandbox on a host."""
+    data = found.seen[host].data
+    there = seen_box(data, box)
+    paths = data["paths"]
+    folder = bool(isinstance(paths, Mapping) and paths.get(str(box.root)))
+    return Target(box, host, bool(there), folder, bool(((there or {}).get("agent") or {}).get("processes")))
 
 
 def remove(
@@ -54,21 +69,21 @@ def remove(
     one of them is being pulled; nothing was touched then.
     """
     started = time.monotonic()
-    names = dict.fromkeys([*whole_hosts, *(target.host for target in going)])
+    names = dict.fromkeys([*whole_hosts, *(one.host for one in going)])
     specs = {name: _spec(found, name, going, whole=name in whole_hosts) for name in names}
     hosts = {name: found.fleet.hosts[name] for name in specs}
-    ending = {name: [target.box for target in going if target.host == name] for name in specs}
+    ending = {name: [one.box for one in going if one.host == name] for name in specs}
     with ExitStack() as held, locked(hosts, ending, "removal") as troubles:
-        for target in going:
-            held.enter_context(reserved(Path(found.fleet.results), target.box.id, "removal"))
+        for one in going:
+            held.enter_context(reserved(Path(found.fleet.results), one.box.id, "removal"))
         free = {name: spec for name, spec in specs.items() if name not in troubles}
         run = converge(free, found.fleet.hosts, {}, playbook="remove", emit=emit) if free else None
         troubles |= {name: host.trouble for name, host in run.hosts.items() if host.trouble} if run else {}
     again = look(found.fleet, emit=emit, keys=False)
-    still = {(target.host, target.box.title) for target in targets(again)}
+    still = {(one.host, one.box.title, one.box.pattern) for one in targets(again)}
     seconds = time.monotonic() - started
-    rows = [_outcome(target.host, target.box.title, again, troubles.get(target.host), seconds,
-                     gone=(target.host, target.box.title) not in still) for target in going]
+    rows = [_outcome(one.host, one.box.title, again, troubles.get(one.host), seconds,
+                     gone=(one.host, one.box.title, one.box.pattern) not in still) for one in going]
     return rows + [_outcome(name, "", again, troubles.get(name), seconds, gone=True) for name in whole_hosts]
 
 
@@ -84,7 +99,7 @@ def _outcome(host: str, title: str, again: Look, trouble: Trouble | None, second
 
 def _spec(found: Look, host: str, going: Sequence[Target], *, whole: bool) -> Spec:
     """The spec of those that stay, without secrets (the keys that are there stay), and what to remove."""
-    own = [target.box for target in going if target.host == host]
+    own = [one.box for one in going if one.host == host]
     seen = found.seen[host].data
     stay = [box for box in found.placement.on(found.fleet, host) if box not in own and seen_box(seen, box)]
     people = {box.user: box.uid for box in own if box.user not in {other.user for other in stay}}
@@ -98,15 +113,24 @@ def _spec(found: Look, host: str, going: Sequence[Target], *, whole: bool) -> Sp
         "parts": [part for part in spec["parts"] if part in ("model_gateway", "egress_proxy")],
         "remove": {
             "host": whole, "users": users,
-            **{key: value for name, each in patterns().items()
-               for key, value in each.removal(found.fleet, [box for box in own if box.pattern == name]).items()},
+            **{key: _with_paths(entries, own, stay) for name, each in patterns().items()
+               for key, entries in each.removal(found.fleet, [box for box in own if box.pattern == name]).items()},
         },
     }
 
 
-def _has_folder(data: Mapping[str, object], box: Sandbox) -> bool:
-    paths = data["paths"]
-    return bool(isinstance(paths, Mapping) and paths.get(str(box.root)))
+def _with_paths(entries: Sequence[dict[str, Any]], own: Sequence[Sandbox], stay: Sequence[Sandbox]) -> list[Any]:
+    """The entries of a removal, each with the `paths` that go: not those in which its successor works."""
+    return [{**entry, "paths": own_paths(box, stay)} for entry in entries for box in own if box.id == entry["id"]]
+
+
+def own_paths(box: Sandbox, stay: Sequence[Sandbox]) -> list[str]:
+    """What goes of a host with a sandbox, outermost folders only: nothing that a successor among `stay` has too."""
+    kept = {path for other in stay if other.id == box.id for path in pattern(other.pattern).paths(other)}
+    gone = [path for path in pattern(box.pattern).paths(box)
+            if not any(path in (one, *one.parents) for one in kept)]
+    gone = [path for path in gone if not set(path.parents) & set(gone)]
+    return [str(path) for path in (*gone, *([] if kept else [RUN / f"{box.id}.lock"]))]
 
 
 def _left(found: Look, host: str) -> list[Sandbox]:

@@ -50,9 +50,12 @@ def note(found: Look, pulls: Iterable[Pull]) -> None:
 
 
 def pending(found: Look) -> dict[str, Pull]:
-    """What earlier runs did not bring back, by title. A note of a sandbox that is still the old one is void."""
+    """What earlier runs did not bring back, by title. A note of a sandbox that is still the old one is void, and so is
+    one of a sandbox that keeps its work by itself now."""
     waiting = {}
     for box in found.fleet.sandboxes:
+        if driver_for(found.placement.moves.get(box.title, box).pattern).keeps_work:
+            continue
         try:
             said = json.loads(_path(found.fleet, box).read_text(encoding="ascii"))
             generation, container = int(said["generation"]), said["container"]
@@ -71,8 +74,10 @@ def forget(fleet: Fleet, title: str) -> None:
 
 
 def _container(found: Look, box: Sandbox) -> str:
-    seen = found.seen.get(found.placement.host_of.get(box.title, ""))
-    return str(((seen_box(seen.data, box) if seen else None) or {}).get("container", ""))
+    """The container of a sandbox, of one that is to move the old one's."""
+    old = found.placement.moves.get(box.title)
+    seen = found.seen.get(old.host if old else found.placement.host_of.get(box.title, ""))
+    return str(((seen_box(seen.data, old or box) if seen else None) or {}).get("container", ""))
 
 
 def _path(fleet: Fleet, box: Sandbox) -> Path:

@@ -109,6 +109,9 @@ def _bring_home(
     refused = [_refusal(target, _at_work(target)) for target in going if target.at_work and not interrupt]
     busy = {outcome.sandbox for outcome in refused}
     asked = [target for target in going if target.box.title not in given_up | busy]
+    half = moving(asked)
+    refused += [_refusal(target, _on_its_way(target)) for target in asked if target.box.title in half]
+    asked = [target for target in asked if target.box.title not in half]
     gone = [target for target in asked if not target.container]
     refused += [_refusal(target, _unreadable(target)) for target in gone]
     there = [target for target in asked if target.container]
@@ -142,6 +145,18 @@ def _at_work(target: Target) -> Trouble:
     title = target.box.title
     return Trouble(f"{title}: the agent is at work", where=f"host {target.host}",
                    try_=f"wait, or pifleet remove {title} --interrupt")
+
+
+def moving(going: Sequence[Target]) -> set[str]:
+    """The titles of which there are two: the old sandbox of a move and the new one, and nobody knows which has what."""
+    titles = [target.box.title for target in going if target.container]
+    return {title for title in titles if titles.count(title) > 1}
+
+
+def _on_its_way(target: Target) -> Trouble:
+    title = target.box.title
+    return Trouble(f"{title} is on its way to another host or pattern", where=f"host {target.host}",
+                   try_=f"pifleet provision --developer {target.box.developer} ends that, or --discard {title}")
 
 
 def _unreadable(target: Target) -> Trouble:

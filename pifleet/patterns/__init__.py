@@ -4,6 +4,7 @@ It must not reach a host; operating a sandbox that has been made is the work of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Fleet, Sandbox
@@ -38,7 +39,11 @@ class Pattern(Protocol):
         """The entries of the spec that are this pattern's own, with only what `steps` name."""
 
     def removal(self, fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
-        """What the playbook that removes has to know of `boxes`, by the name it has there."""
+        """What the playbook that removes has to know of `boxes`, by the name it has there, each with its `id`."""
+
+    def paths(self, box: Sandbox) -> Sequence[PurePosixPath]:
+        """Where a sandbox's own things lie on its host: of one that becomes another pattern's, those go that the other
+        has not."""
 
     def services(self) -> list[dict[str, Any]]:
         """Every service that this pattern alone may have left on a host."""

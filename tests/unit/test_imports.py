@@ -18,8 +18,8 @@ JOURNEY = (
     {"inventory"},
     {"connection", "lock", "observe", "desired", "plan", "place", "patterns"},
     {"look", "converge"},
-    {"provision", "rescue", "moving", "returning", "playbook", "sandbox", "results", "doctor", "operate", "status",
-     "verify", "removal", "traffic", "usage"},
+    {"provision", "rescue", "moving", "leaving", "returning", "playbook", "sandbox", "results", "doctor", "operate",
+     "status", "verify", "removal", "traffic", "usage"},
     {"output"},
     {"cli"},
 )

@@ -4,6 +4,7 @@ It must not know the host around them, or what is seen there."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from pifleet import fleet as names
@@ -37,6 +38,11 @@ def complete(_: dict[str, Any], __: object) -> None:
 def removal(_: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
     """See `pifleet.patterns.Pattern`."""
     return {"sandboxes": [{"id": box.id, "container": box.container} for box in boxes]}
+
+
+def paths(box: Sandbox) -> list[PurePosixPath]:
+    """See `pifleet.patterns.Pattern`."""
+    return [box.root, *(box.root / name for name in ("etc", "net", "workspace", "home"))]
 
 
 def needs(_: Fleet, __: str, ___: object) -> Iterator[Check]:

@@ -67,6 +67,12 @@ def removal(_: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
     return {"gondolin": [{"id": box.id, "service": service(box)} for box in boxes]}
 
 
+def paths(box: Sandbox) -> list[PurePosixPath]:
+    """See `pifleet.patterns.Pattern`; by place.json a look knows that a sandbox is of this pattern."""
+    folders = [box.root / name for name in ("etc", "net", "out", "machine", "workspace", "home")]
+    return [box.root, *folders, *(box.root / "etc" / name for name in ("place.json", "machine.json"))]
+
+
 def services() -> list[dict[str, Any]]:
     """None besides its sandboxes' own."""
     return []

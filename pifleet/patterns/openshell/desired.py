@@ -4,6 +4,7 @@ It must not know the host around it, and tells no key's value: only its name and
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from pifleet import fleet as names
@@ -195,6 +196,11 @@ def removal(fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
         {"id": box.id, "title": box.title, "name": box.id, "workspace": box.workspace, "labels": _labels(fleet, box)}
         for box in boxes
     ]}
+
+
+def paths(box: Sandbox) -> list[PurePosixPath]:
+    """See `pifleet.patterns.Pattern`."""
+    return [box.root, INCOMING / box.id]
 
 
 def services(*, scripted: bool = True) -> list[dict[str, Any]]:
