@@ -18,7 +18,7 @@ from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import said
 
 _SETTINGS = ("core.hooksPath=/dev/null", "core.fsmonitor=false", "core.bigFileThreshold=64m", "core.fsync=all",
-             "core.packedGitWindowSize=8m", "core.packedGitLimit=32m", "gc.auto=0", "protocol.allow=never")
+             "core.packedGitWindowSize=64m", "core.packedGitLimit=512m", "gc.auto=0", "protocol.allow=never")
 _ENV = {"HOME": "/nonexistent", "LC_ALL": "C", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_NO_REPLACE_OBJECTS": "1", "GIT_GRAFT_FILE": "/dev/null", "GIT_TERMINAL_PROMPT": "0",
         "GIT_NO_LAZY_FETCH": "1",
