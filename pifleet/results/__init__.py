@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from pifleet.results.applying import Applied, apply
     from pifleet.results.choosing import Chosen, choose, kept_sandboxes
     from pifleet.results.comparing import Branch, UnitChange, compare, patch
+    from pifleet.results.earlier import list_generations
     from pifleet.results.equality import differences
     from pifleet.results.limits import Limits
     from pifleet.results.lock import reserved
     from pifleet.results.outcome import Generation, Item, Pull, RepoResult
     from pifleet.results.outgoing.outcome import PutBack, UnitPut
     from pifleet.results.outgoing.returning import put_back
-    from pifleet.results.pulling import list_generations, pull
+    from pifleet.results.pulling import pull
     from pifleet.results.restoring import Restored, restore
     from pifleet.results.review import Entry, UnitView, listing, one_file, overview
     from pifleet.results.store.prune import Rule
@@ -29,10 +30,11 @@ __all__ = [
 ]
 _ROOMS = {
     "applying": ("Applied", "apply"), "choosing": ("Chosen", "choose", "kept_sandboxes"),
-    "comparing": ("Branch", "UnitChange", "compare", "patch"), "equality": ("differences",), "limits": ("Limits",),
+    "comparing": ("Branch", "UnitChange", "compare", "patch"), "earlier": ("list_generations",),
+    "equality": ("differences",), "limits": ("Limits",),
     "lock": ("reserved",), "outcome": ("Generation", "Item", "Pull", "RepoResult"),
     "outgoing.outcome": ("PutBack", "UnitPut"), "outgoing.returning": ("put_back",),
-    "pulling": ("list_generations", "pull"), "restoring": ("Restored", "restore"),
+    "pulling": ("pull",), "restoring": ("Restored", "restore"),
     "review": ("Entry", "UnitView", "listing", "one_file", "overview"), "store.prune": ("Rule",),
     "store.verify": ("Proof", "Verdict"), "upkeep": ("aged", "forget", "verify"),
 }

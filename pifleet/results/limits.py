@@ -3,9 +3,12 @@ It must not know what is being measured."""
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 from pifleet.results.capture.framing import CHUNK, SECTION
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # by which a disk says that there is no room
 
 
 class Refusal(Exception):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from pifleet.results.capture.repository import WAIVED
+from pifleet.results.capture.terms import WAIVED
 from pifleet.results.names import shown
 from pifleet.results.outcome import Item, RepoResult
 from pifleet.results.plain.plan import Kept

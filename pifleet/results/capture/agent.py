@@ -27,7 +27,8 @@ from pifleet.results.capture.history import History
 from pifleet.results.capture.memory import Memory, UnitMemory
 from pifleet.results.capture.packs import Sender
 from pifleet.results.capture.place import Place
-from pifleet.results.capture.repository import WAIVED, Repository
+from pifleet.results.capture.repository import Repository
+from pifleet.results.capture.terms import WAIVED
 from pifleet.results.capture.tool import Broken, Fatal
 from pifleet.results.capture.trees import EMPTY, commit_content
 from pifleet.results.capture.unit import Unit

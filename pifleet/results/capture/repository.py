@@ -15,15 +15,12 @@ from pifleet.results.capture.gitdir import git_folders, mark_of, plain_files
 from pifleet.results.capture.loose import Loose
 from pifleet.results.capture.memory import UnitMemory
 from pifleet.results.capture.staging import copied, ignored, staging
+from pifleet.results.capture.terms import WAIVED, storable
 from pifleet.results.capture.tool import Beside, Broken, git, quoted
 from pifleet.results.capture.trees import EMPTY, Entry
 
 Note = tuple[bytes, str, int]  # path, reason, bytes
 
-WAIVED = ("waived", "empty", "ref.name")  # reasons for which nothing is lost
-# What home stores by name; the commits of all other refs travel as unnamed tips.
-REF_NAME = re.compile(r"refs/(?:stash|(?:heads|tags|notes)(?:/(?![.-])[A-Za-z0-9._+@=-]+)+)")
-REF_LENGTH = 200
 _MODULES_DEPTH = 8
 OPERATIONS = {"MERGE_HEAD": "merge", "rebase-merge": "rebase", "rebase-apply": "rebase",
               "CHERRY_PICK_HEAD": "cherry-pick", "REVERT_HEAD": "revert", "BISECT_LOG": "bisect"}
@@ -31,13 +28,6 @@ STATE = (*OPERATIONS, "MERGE_MSG", "MERGE_MODE", "SQUASH_MSG", "REBASE_HEAD", "O
           "BISECT_START", "BISECT_TERMS", "BISECT_NAMES", "BISECT_EXPECTED_REV", "sequencer")
 _NONE = b"/nonexistent"  # git reads, and so touches, an index also where it needs none
 _NEW = re.compile(rb":\d{6} \d{6} [0-9a-f]{40} ([0-9a-f]{40}) [AMT]\0")
-
-
-def storable(name: str) -> bool:
-    """Whether a ref of this name lands under its own name at home."""
-    last = name.rpartition("/")[2]
-    return bool(REF_NAME.fullmatch(name)) and len(name) <= REF_LENGTH and ".." not in name and "@{" not in name \
-        and last != "HEAD" and not any(part.endswith((".lock", ".")) for part in name.split("/"))
 
 
 class Repository:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 
-from pifleet.results.capture.repository import storable
+from pifleet.results.capture.terms import storable
 from pifleet.results.incoming import records
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import path_problem, said, shown

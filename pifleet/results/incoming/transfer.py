@@ -21,7 +21,7 @@ from pifleet.stream import Stream, StreamTimeout
 
 _PACKAGE = "pifleet.results.capture"
 _EARLY = 32_000  # bytes that fit into a pipe beside the program, which is read at once
-MODULES = ("framing", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
+MODULES = ("framing", "terms", "tool", "packs", "trees", "loose", "stats", "survey", "watch", "place", "keeping",
            "memory", "gitdir", "staging", "repository", "packing", "history", "files", "taking", "snapshot",
            "artifacts", "unit", "workspace", "agent")
 

@@ -40,6 +40,11 @@ class Folder:
     repos: Sequence[str]
     limits: Limits
 
+    @classmethod
+    def of(cls, results: Path, sandbox: str, sandbox_id: str, repos: Sequence[str], limits: Limits) -> Folder:
+        """That of a sandbox, by "developer/name", in the folder of all results."""
+        return cls(results.joinpath(*sandbox.split("/")), results / ".store" / f"{sandbox_id}.folder", repos, limits)
+
     def number(self) -> int:
         """The highest generation that this folder has heard of, which may be one that the store has lost."""
         try:

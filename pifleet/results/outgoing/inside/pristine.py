@@ -8,7 +8,7 @@ import re
 import subprocess
 from typing import Any
 
-from pifleet.results.capture.repository import WAIVED
+from pifleet.results.capture.terms import WAIVED
 from pifleet.results.capture.tool import git
 from pifleet.results.outgoing.inside.history import present
 from pifleet.results.outgoing.inside.look import Seen
