@@ -47,6 +47,17 @@ def test_what_is_new_of_it_builds_on_what_is_there(box: Box) -> None:
     assert objects(box) <= stored
 
 
+def test_a_history_of_which_git_has_packed_the_older_part_comes_home_too(box: Box) -> None:
+    worked(box)
+    git(box.api, "gc", "-q")
+    for number in range(110):  # so many that packing without git begins, and meets what it cannot pack
+        git(box.api, "commit", "-q", "--allow-empty", "-m", f"{number}")
+    done = box.pull()
+    assert (done.result, done.complete) == ("new", True)
+    stored = {line.split()[0] for line in box.home_git("rev-list", "--objects", "--all").splitlines()}
+    assert objects(box) <= stored
+
+
 @pytest.mark.parametrize("damage", ["cut", "gone"])
 def test_one_damaged_object_of_many_costs_the_history_and_no_file(box: Box, damage: str) -> None:
     worked(box)

@@ -18,12 +18,10 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from typing import IO, Any
 
 from pifleet.results.capture.framing import Answer, state_of, text_of
-from pifleet.results.capture.history import History
+from pifleet.results.capture.history import Histories
 from pifleet.results.capture.memory import Memory, UnitMemory
 from pifleet.results.capture.packs import Sender
 from pifleet.results.capture.place import Place
@@ -90,32 +88,38 @@ class Capture:
         at, old = place.at(root), self._old.units.get(f"repo:{text_of(path)}", UnitMemory())
         try:
             repository = self._workspace.opened(root, old)
-            begun = repository.wanted
-            with self._history(repository, begun, old) as history:  # git packs while all else is read
+            with self._histories(repository, old) as histories:
+                histories.begin()  # git packs while all else is read
                 self._workspace.complete(root, repository, place)
-                self._capture("repo", path, at, repository, place, history, begun)
+                self._capture("repo", path, at, repository, place, histories)
         except Fatal:
             raise
         except Broken as error:
             self._capture("repo", path, at, Repository.unreadable(error), place)
 
+    def _histories(self, repository: Repository, old: UnitMemory) -> Histories:
+        sent = {oid for memory in self._new.units.values() for oid in memory.commits}
+        return Histories(repository, {*sent, *(old.commits if self._old.known else ())}, self._sender)
+
     def _capture(self, kind: str, path: bytes, at: bytes, repository: Repository, place: Place,
-                 begun: History | None = None, wanted: Iterable[str] = ()) -> None:
-        """`begun` is to bring `wanted` of its history."""
+                 histories: Histories | None = None) -> None:
         name = {"unit": kind, "path": text_of(path)}
         key = f"{kind}:{text_of(path)}"
         self._answer.doing = f"reading {key.partition(':')[2]}"
         old = self._old.units.get(key, UnitMemory())
-        with self._history(repository, repository.wanted, old, wanted, begun) as rest:
-            unit = self._workspace.unit(place, at, repository, old, self._sender)
-            unit.capture()
-            facts, notes, refs = _facts(unit, repository)
-            trees = sorted((part, tree.hex()) for part, tree in unit.trees.items())
-            whole = json.dumps([name, facts, notes, refs, sorted(repository.tips), trees])
-            state = unit.memory.state = hashlib.sha256(whole.encode()).hexdigest()
-            unit.memory.commits = sorted(repository.wanted)
-            for history in filter(None, (begun, rest)):
-                history.wait()
+        if histories:
+            histories.begin()
+        unit = self._workspace.unit(place, at, repository, old, self._sender)
+        unit.capture()
+        if histories:
+            histories.begin()
+        facts, notes, refs = _facts(unit, repository)
+        trees = sorted((part, tree.hex()) for part, tree in unit.trees.items())
+        whole = json.dumps([name, facts, notes, refs, sorted(repository.tips), trees])
+        state = unit.memory.state = hashlib.sha256(whole.encode()).hexdigest()
+        unit.memory.commits = sorted(repository.wanted)
+        if histories:
+            histories.wait()
         if old.state == state and self._old.known:
             self._same.append({**name, "state": state})
         else:
@@ -127,16 +131,6 @@ class Capture:
             self._answer.records("notes", notes)
             self._answer.record(kind="done", path=text_of(path))
         self._new.units[key] = unit.memory
-
-    def _history(self, repository: Repository, wanted: set[str], old: UnitMemory,
-                 begun: Iterable[str] = (), after: History | None = None) -> AbstractContextManager[History | None]:
-        """What home lacks of it beyond what has `begun` (`after` which this comes), already in the making; or nothing.
-        """
-        known = {*begun, *(old.commits if self._old.known else ())}
-        if not wanted - known:
-            return contextlib.nullcontext()
-        sent = {oid for memory in self._new.units.values() for oid in memory.commits}
-        return History(repository, wanted, known | sent, self._sender, after)
 
     def _commits(self, unit: Unit, repository: Repository) -> dict[str, str]:
         """`snapshot` has HEAD and, where it differs, the index as its parents; `tips` leads to all lost commits."""

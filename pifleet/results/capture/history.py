@@ -6,70 +6,119 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from pifleet.results.capture.framing import SECTION
-from pifleet.results.capture.packing import Packing, lie_loose, loose_packing
+from pifleet.results.capture.framing import CHUNK, SECTION
+from pifleet.results.capture.packing import Program, lies_loose, loose_packing, send
 from pifleet.results.capture.packs import Sender
 from pifleet.results.capture.repository import Repository
 from pifleet.results.capture.tool import ENV, GIT, Beside, Broken, git
 
+_LIST = ("rev-list", "--objects", "--no-object-names", "--stdin")
 _PACK = ("pack-objects", "--stdout", "-q", "--delta-base-offset")
-_MANY = 100  # objects from which on it pays to start a Python for them
+_MANY = 100  # objects from which on it pays to start a Python for those that lie loose
 _LINE = 41  # bytes of an id in a list
 # As bytes to the end: a hundred thousand lists and words need ten times the memory.
 _FACT = re.compile(rb"^(blob|tree|commit|tag) (\d+) ([0-9a-f]{40})$", re.MULTILINE)
 
 
-class History:
+class Histories:
+    """Those of one repository, begun bit by bit as it is read. `known` is what home has of it.
+
+    A context manager, since what has begun must end.
+    """
+
+    def __init__(self, repository: Repository, known: Iterable[str], sender: Sender) -> None:
+        self._repository, self._known, self._sender = repository, set(known), sender
+        self._begun: list[_History] = []
+
+    def __enter__(self) -> Histories:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        for history in self._begun:
+            history.stop()
+
+    def begin(self) -> None:
+        """Have all that it is known to want by now on its way."""
+        if new := self._repository.wanted - self._known:
+            after = self._begun[-1] if self._begun else None
+            self._begun.append(_History(self._repository, new, self._known, self._sender, after))
+            self._known |= new
+
+    def wait(self) -> None:
+        """Until all is sent, before what builds upon it. Raises Broken when an object is missing, BrokenPipeError when
+        home is gone."""
+        for history in self._begun:
+            history.wait()
+
+
+class _History:
     """Everything that `wanted` reaches and `known` does not, packed and sent beside all else from now on.
 
     What git has not packed yet goes as it lies, which costs a fraction of asking git. Little goes as one pack of
     differences. Much goes file by file in packs of one section, so that a cut costs one section, and the folders and
-    commits, which refer to all others, at the end. A context manager, since what has begun must end. What builds upon
-    it has to `wait`, and so does a history that is only what comes `after` another.
+    commits, which refer to all others, at the end. It comes `after` another one, on which it may build.
     """
 
     def __init__(self, repository: Repository, wanted: Iterable[str], known: Iterable[str], sender: Sender,
-                 after: History | None = None) -> None:
+                 after: _History | None) -> None:
         sender.ask()
         self._repository, self._sender, self._after = repository, sender, after
         there = _there(repository, {*known, *sender.have})
         self._asked = _lines(sorted(wanted)) + _lines(f"^{oid}" for oid in there)
-        self._packing: Packing | None = None
+        self._running: list[Program] = []
         self._stopped = False
         self._sending = Beside(self._send)
 
-    def __enter__(self) -> History:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
+    def stop(self) -> None:
         self._stopped = True
-        if packing := self._packing:
-            packing.kill()
+        for program in self._running:
+            program.kill()
         self._sending.join()
 
     def wait(self) -> None:
-        """Until all is sent. Raises Broken when an object is missing, BrokenPipeError when home is gone."""
         self._sending.result()
 
     def _send(self) -> None:
-        asking = ("rev-list", "--objects", "--no-object-names", "--stdin")
-        listed = _git(self._repository, *asking, data=self._asked)
+        listed, loose = self._listed()
         if self._after:
             self._after.wait()
-        folder = self._repository.objects_folder
-        if len(listed) >= _MANY * _LINE and lie_loose(folder, listed) and self._pipe(loose_packing(folder, listed)):
+        if loose and send(loose, self._sender):
             return
         for asked, options in self._planned(listed):
-            command: list[str | bytes] = [*GIT, b"--git-dir=" + self._repository.git_dir, *_PACK, *options]
-            if self._stopped:
-                return
-            packing = Packing(command, asked, {**ENV, **self._repository.env})
-            if not self._pipe(packing):
+            packing = self._git(*_PACK, *options)
+            packing.feed(asked)
+            if not send(packing, self._sender):
                 raise Broken("git.connectivity", f"git pack-objects: {packing.said}")
 
-    def _pipe(self, packing: Packing) -> bool:
-        self._packing = packing
-        return packing.send(self._sender)
+    def _listed(self) -> tuple[bytes, Program | None]:
+        """Ids of the objects, a line each; and what packs them meanwhile, where they lie loose."""
+        folder, loose, looked = self._repository.objects_folder, None, False
+        listing = self._git(*_LIST)
+        listing.feed(self._asked)
+        listed, out = bytearray(), listing.output()
+        while data := out.read1(CHUNK):
+            listed += data
+            if loose:
+                loose.feed(data)
+            elif not looked and len(listed) >= _MANY * _LINE:
+                looked = True
+                if all(lies_loose(folder, oid) for oid in bytes(listed).split()[:_MANY]):
+                    loose = self._begun(loose_packing(folder))
+                    loose.feed(listed)
+        if not listing.good():
+            raise Broken("git.connectivity", f"git rev-list: {listing.said}")
+        return bytes(listed), loose
+
+    def _git(self, *args: str) -> Program:
+        command: list[str | bytes] = [*GIT, b"--git-dir=" + self._repository.git_dir, *args]
+        return self._begun(Program(command, {**ENV, **self._repository.env}))
+
+    def _begun(self, program: Program) -> Program:
+        """One that is to end when this does."""
+        self._running.append(program)
+        if self._stopped:
+            program.kill()
+        return program
 
     def _planned(self, listed: bytes) -> Iterator[tuple[bytes, tuple[str, ...]]]:
         """What to ask of git for each pack, and how; `listed` are lines of ids."""

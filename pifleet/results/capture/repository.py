@@ -33,8 +33,6 @@ _NEW = re.compile(rb":\d{6} \d{6} [0-9a-f]{40} ([0-9a-f]{40}) [AMT]\0")
 class Repository:
     """One repository as read. An empty one stands for a plain tree."""
 
-    _loose: Beside  # what lies in its own objects, from the moment when it is known where these are
-
     def __init__(self) -> None:
         self.bare = False
         self.git_dir = self.objects_folder = b""
@@ -54,10 +52,11 @@ class Repository:
         self.loose = Loose()
         self._root = self._index = self._refs = self._logged = b""
         self._mark, self._same, self._old = "", False, UnitMemory()
+        self._loose: Beside | None = None  # what lies in its own objects, from when it is known where these are
 
     @classmethod
     def opened(cls, git_dir: bytes, root: bytes, bare: bool, old: UnitMemory, young: int) -> Repository:
-        """What its names and logs lead to, where most of a history is; `complete` reads the rest.
+        """What its names and logs lead to, where most of a history is; `complete` and `read_lost` read the rest.
 
         `old` is what was remembered. For `young` see gitdir.mark_of. Raises Broken where git, or home, cannot cope.
         """
@@ -110,12 +109,10 @@ class Repository:
         self.tips |= _tips(self._logged) | set(self.stashes)
 
     def _read(self, workspace: bytes, scratch: bytes) -> None:
-        self._read_lost()
         self._read_worktrees(workspace)
         if not self.bare:
             self._read_index(scratch)
             self._read_operation()
-        self.tips -= {self.head, *self.refs.values()}
 
     def told(self) -> dict[str, Any]:
         """What is to be remembered of its git directory: nothing while it may change unseen, or is in some middle."""
@@ -183,8 +180,10 @@ class Repository:
             else:
                 self.notes.append((name.encode("latin-1"), "ref.name" if kind == "commit" else "ref.namespace", 0))
 
-    def _read_lost(self) -> None:
-        """The commits that lead to all that nothing leads to."""
+    def read_lost(self) -> None:
+        """The commits that lead to all that nothing leads to. Git is at it since the repository was opened."""
+        if self._loose is None:
+            return
         loose = self._old.loose
         with self._noted("cat-file"):
             self.loose = self._loose.result()
@@ -197,6 +196,7 @@ class Repository:
             found = self._asked("rev-list", "--parents", "--stdin", "--not", "--all", "--reflog", data=asked)
             self.loose.lost = sorted(_tips(found))
         self.tips |= set(self.loose.lost)
+        self.tips -= {self.head, *self.refs.values()}
 
     def _read_modules(self) -> None:
         """What submodules have that nobody checks out any more is only in here, so its commits are tips of ours."""

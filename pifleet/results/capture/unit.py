@@ -15,7 +15,7 @@ from pifleet.results.capture.framing import text_of
 from pifleet.results.capture.memory import Memory, UnitMemory
 from pifleet.results.capture.packs import Sender, object_id
 from pifleet.results.capture.place import Place
-from pifleet.results.capture.repository import Repository
+from pifleet.results.capture.repository import Note, Repository
 from pifleet.results.capture.snapshot import Snapshot
 from pifleet.results.capture.stats import MODES, facts_of
 from pifleet.results.capture.survey import DEPTH
@@ -36,7 +36,7 @@ class Unit:
         self._repository, self._apart, self._settings = repository, apart, settings
         self._old, self._patterns = old, patterns
         self._reader = Reader(repository, old, sender, memory)
-        self.notes = list(repository.notes)
+        self.notes: list[Note] = []
         self._taker = Taker(self._reader, self.notes, settings["file"], known=memory.known)
         self.files = self.bytes = 0
         self.trees: dict[str, bytes] = {}  # part -> tree
@@ -63,6 +63,8 @@ class Unit:
         self._operation()
         if self._big:
             self._blocks()
+        have.read_lost()
+        self.notes[:0] = have.notes
         big = {bytes.fromhex(tree) for *_, tree in self._big}
         self.memory.blocks = {tree: ids for tree, ids in self._reader.blocks.items() if tree in big}
         self.memory.trees = {oid for oid, _ in self.made}
