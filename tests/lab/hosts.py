@@ -110,6 +110,8 @@ class Host:
 
     def remove(self) -> None:
         """Remove the host with all that was on it."""
+        thaw = "docker ps --quiet --filter status=paused | xargs -r docker unpause"
+        docker("exec", self.container, "sh", "-c", thaw, check=False)  # a frozen process cannot be killed
         docker("rm", "--force", "--volumes", self.container, check=False)
         if os.path.ismount(self.disk):
             run(["umount", self.disk])
