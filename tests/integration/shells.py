@@ -16,6 +16,14 @@ from tests.lab.openshell import package, wheel
 
 HOST = "farm-3"
 ANA, BO, CY = "ana/main", "bo/main", "cy/main"
+STATE = "/var/lib/pifleet/openshell/gateway"
+TLS = f"{STATE}/state/openshell/tls"
+# A certificate for the right names by the right authority, which ended a year ago.
+EXPIRED = f"""
+cd {TLS} && openssl req -new -key server/tls.key -subj /CN=localhost -out /tmp/old.csr &&
+openssl x509 -req -in /tmp/old.csr -CA ca.crt -CAkey ca.key -not_before 20250101000000Z -not_after 20250102000000Z \
+  -out server/tls.crt && rm /tmp/old.csr
+"""
 # Paths of real packages, separated by colons, and their version: these are installed instead of the double.
 REAL, REAL_VERSION = "PIFLEET_TEST_OPENSHELL_PACKAGES", "PIFLEET_TEST_OPENSHELL_VERSION"
 
@@ -86,6 +94,10 @@ class Shells(Farm):
     def as_root(self, script: str) -> str:
         """What a shell of root's says on the host."""
         return str(self.lab.host(HOST).inside("sh", "-c", script))
+
+    def expire_certificate(self) -> None:
+        """Let the gateway's certificate be one that has expired; it is read when the gateway begins."""
+        self.as_root(EXPIRED)
 
     def repaired(self) -> Done:
         """Provision once more, until nothing is left to do."""

@@ -12,22 +12,14 @@ from typing import Any
 import pytest
 
 from tests.integration.openshell import until
-from tests.integration.shells import HOST, Shells
+from tests.integration.shells import HOST, STATE, TLS, Shells
 
-STATE = "/var/lib/pifleet/openshell/gateway"
-TLS = f"{STATE}/state/openshell/tls"
 REGISTRATION = "/var/lib/pifleet/openshell/client/config/openshell/gateways/pifleet"
 BIN = "/usr/local/lib/pifleet/openshell"
 TOML = "/etc/pifleet/openshell/gateway.toml"
 UNIT = "/etc/systemd/system/pifleet-openshell.service"
 SEED = "ghcr.io/nvidia/openshell-community/sandboxes/pi:latest"
 IMAGE = "pifleet/pi-openshell"
-# A certificate for the right names by the right authority, which ended a year ago.
-EXPIRED = f"""
-cd {TLS} && openssl req -new -key server/tls.key -subj /CN=localhost -out /tmp/old.csr &&
-openssl x509 -req -in /tmp/old.csr -CA ca.crt -CAkey ca.key -not_before 20250101000000Z -not_after 20250102000000Z \
-  -out server/tls.crt && rm /tmp/old.csr
-"""
 WORK = """
 cd /workspace/web && git config user.name a && git config user.email a@example.com
 echo one > committed && git add committed && git commit -qm work && echo staged > staged && git add staged
@@ -115,7 +107,7 @@ def another_policy(shells: Shells) -> None:
 DAMAGES = [
     Damage("gateway.toml edited", "host", root(f"echo '# by hand' >> {TOML}"), TOML),
     Damage("unit edited", "host", root(f"echo '# by hand' >> {UNIT}"), "service pifleet-openshell", "defined"),
-    Damage("an expired certificate", "host", root(EXPIRED), "openshell gateway", "certificates"),
+    Damage("an expired certificate", "host", Shells.expire_certificate, "openshell gateway", "certificates"),
     Damage("registered at another address", "host", root(f"sed -i s/17670/17677/ {REGISTRATION}/metadata.json"),
            "openshell gateway", "registered"),
     Damage("another command", "host", root(f"ln -sf /bin/true {BIN}/openshell"), "openshell", "command"),

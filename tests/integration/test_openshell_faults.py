@@ -137,6 +137,21 @@ def test_after_a_reboot_every_sandbox_is_there_with_its_work(farm: Shells, again
     assert farm.inside("ana", "cat /workspace/web/kept") == "kept\n"
 
 
+def test_an_expired_certificate_is_said_and_a_new_one_reaches_everybody(farm: Shells) -> None:
+    farm.expire_certificate()
+    farm.as_root(f"{KILL}; systemctl restart pifleet-openshell")
+    until(lambda: farm.phase("cy") == "missing", seconds=120)  # nothing is told any more
+    run, pull = farm.pifleet("exec", "cy", "--", "true"), farm.pifleet("pull", "cy", "-o", "json")
+    named = [step["after"] for step in farm.plan().json["steps"] if step["item"] == "openshell gateway"]
+
+    assert run.code == 255
+    assert "OpenShell gateway does not answer" in run.err
+    assert [(row["result"], bool(row["error"]["try"])) for row in pull.json["pulls"]] == [("failed", True)]
+    assert [step["certificates"] for step in named] == [True]
+    finished(farm)
+    assert farm.pifleet("exec", "cy", "--", "true").code == 0
+
+
 def test_a_full_disk_is_said_and_the_rest_follows_when_there_is_room(farm: Shells) -> None:
     host = farm.lab.host(HOST)
     more = farm.with_developers(bo={"sandboxes": {"main": {"repos": ["web"]}, "more": {"repos": ["big"]}}, "repos": []})
