@@ -42,12 +42,13 @@ class Writer:
         self._temporary = self._journal.begin(changes.wanted)
         for at, path in changes.gone:
             self._remove(at, path)
-        for file in changes.wanted:
-            if file.path not in self.written:
-                try:
-                    self._write(file)
-                except Blocked as blocked:
-                    self._set_aside(blocked.path, self._update.below(blocked.path))
+        with self._contents.ahead(changes.wanted):
+            for file in changes.wanted:
+                if file.path not in self.written:
+                    try:
+                        self._write(file)
+                    except Blocked as blocked:
+                        self._set_aside(blocked.path, self._update.below(blocked.path))
 
     def _tidy(self, changes: Changes) -> None:
         """Remove files that an attempt which broke off left on their way; whatever it noted down is among `changes`."""

@@ -3,6 +3,7 @@ It must not write anywhere, and judges no name."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from itertools import islice
 
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.store.homegit import HomeGit
+from pifleet.results.store.row import Row
 from pifleet.results.store.trees import LINK_MODE, TREE_MODE, Objects
 from pifleet.results.units import Unit
 
 LIST = "list"
 _LIST_BYTES = 64 << 20
 _TARGET_BYTES = 4096
+_FEW = 100  # files, for which another process does not pay
 # What a person looks for in a generation; `ignored` files come along too, and are only asked for by name.
 SHOWN = ("snapshot", "artifacts")
 ALL = (*SHOWN, "ignored")
@@ -46,8 +49,9 @@ class Contents:
     """Reads the files of units out of one store (or its quarantine); a context manager over one git process."""
 
     def __init__(self, git: HomeGit, limits: Limits) -> None:
-        self._limits = limits
+        self._git, self._limits = git, limits
         self.objects = Objects(git)
+        self._row: Row | None = None
 
     def __enter__(self) -> Contents:
         return self
@@ -98,7 +102,20 @@ class Contents:
     def copy(self, file: File, descriptor: int) -> None:
         """Write a file's bytes to a descriptor. Raises Refusal git.connectivity."""
         for oid in self.blobs(file):
-            self.objects.copy(oid, descriptor)
+            if not (self._row and self._row.copy(oid, descriptor)):
+                self.objects.copy(oid, descriptor)
+
+    @contextlib.contextmanager
+    def ahead(self, files: Sequence[File]) -> Iterator[None]:
+        """Meanwhile these, in their order, are read before they are copied. Another order or file costs time only."""
+        if len(files) < _FEW:
+            yield
+            return
+        with Row(self._git, (file.oid for file in files if not file.link and not file.blocks)) as self._row:
+            try:
+                yield
+            finally:
+                self._row = None
 
     def blobs(self, file: File) -> Iterator[str]:
         """The blobs that a file's bytes are in, in order. Raises Refusal git.connectivity."""
