@@ -35,8 +35,11 @@ async def live(workdir: str) -> int:
     requests = Requests(processes, json.loads(os.environ["OPENSHELL_MAIN_PROCESS_SPEC"]), log)
     server = await asyncio.start_unix_server(requests.serve, f"{RUN}/supervisor.sock", limit=1 << 24)
     os.chmod(f"{RUN}/supervisor.sock", 0o666)
-    async with server, await requests.proxy.listen():
-        return await requests.main_ended
+    listening = server, await requests.proxy.listen()
+    code = await requests.main_ended
+    for one in listening:
+        one.close()  # nobody waits for its connections: the gateway holds one for as long as we live
+    return code
 
 
 def main() -> int:
