@@ -13,6 +13,7 @@ import pytest
 from tests.hunting import Watch
 from tests.integration.double_gateway import box, gateway, openshell
 from tests.integration.farm import Done, Farm, small_farm
+from tests.integration.micro_farm import first_of_micro, micro, micro_farm, micro_lab
 from tests.integration.shells_farm import (
     first_of_shells,
     shell_farm,
@@ -25,7 +26,8 @@ from tests.lab.farm import HOSTS, Lab
 from tests.lab.fixtures import started
 
 __all__ = [
-    "box", "first_of_shells", "gateway", "openshell", "shell_farm", "shell_key", "shell_lab", "shell_words", "shells",
+    "box", "first_of_micro", "first_of_shells", "gateway", "micro", "micro_farm", "micro_lab", "openshell", "shell_farm",
+    "shell_key", "shell_lab", "shell_words", "shells",
 ]
 
 

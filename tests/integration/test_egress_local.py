@@ -14,50 +14,26 @@ import pytest
 
 from tests.gateway.place import wait
 from tests.integration.egress_place import own_certificates
-from tests.integration.farm import BIN
+from tests.integration.here import FREE, Here
 from tests.integration.test_egress import PIP
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="this machine as a host needs root"),
-    pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="this machine has systemd"),
-    pytest.mark.skipif(Path("/var/lib/pifleet").exists(), reason="a fleet lives here: scripts/demo --remove"),
-]
+pytestmark = [*FREE, pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="this machine has systemd")]
 LISTS: dict[str, list[Any]] = {"ana": [], "bo": ["pip"]}
 
 
-class Here:
-    """This machine as the only host of a fleet with two sandboxes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.inventory = folder / "inventory.json"
-        self.inventory.write_text(json.dumps({"all": {
-            "vars": {
-                "pifleet_fleet": "here", "pifleet_results": str(folder / "results"),
-                "pifleet_models": {"dry": {"api": "scripted"}},
-                "pifleet_defaults": {"model": "dry", "cpus": 1, "memory": "1g", "pids": 256},
-                "pifleet_developers": {name: {"egress": entries} for name, entries in LISTS.items()},
-            },
-            "children": {"pifleet_docker": {"hosts": {"local": {"ansible_connection": "local"}}}},
-        }}))
-
-    def pifleet(self, verb: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        argv = [str(BIN / "pifleet"), verb, "-i", str(self.inventory), *words]
-        return subprocess.run(argv, input=stdin, capture_output=True, text=True, timeout=1500, check=False)
-
-    def pip(self, developer: str) -> subprocess.CompletedProcess[str]:
-        script = "rm -rf /tmp/pip; cat > /tmp/ca.pem"
-        self.pifleet("exec", developer, "--", "sh", "-c", script, stdin=own_certificates())
-        return self.pifleet("exec", developer, "--", "sh", "-c", PIP)
+def pip(here: Here, developer: str) -> subprocess.CompletedProcess[str]:
+    script = "rm -rf /tmp/pip; cat > /tmp/ca.pem"
+    here.pifleet("exec", developer, "--", "sh", "-c", script, stdin=own_certificates())
+    return here.pifleet("exec", developer, "--", "sh", "-c", PIP)
 
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Here]:
-    made = Here(tmp_path_factory.mktemp("here"))
-    done = made.pifleet("provision", "--yes")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    yield made
-    gone = made.pifleet("remove", "--host", "local", "--yes", "--discard", "ana", "--discard", "bo")
-    assert gone.returncode == 0, gone.stdout[-3000:] + gone.stderr[-3000:]
+    developers = {name: {"egress": entries} for name, entries in LISTS.items()}
+    made = Here(tmp_path_factory.mktemp("here"), "pifleet_docker", developers,
+                pifleet_defaults={"model": "dry", "cpus": 1, "memory": "1g", "pids": 256})
+    with made.provisioned():
+        yield made
     assert rules() == ""
 
 
@@ -78,7 +54,7 @@ def squid() -> list[int]:
 
 
 def test_a_listed_source_works_and_is_refused_where_it_is_not_listed(here: Here) -> None:
-    listed, refused = here.pip("bo"), here.pip("ana")
+    listed, refused = pip(here, "bo"), pip(here, "ana")
 
     assert (listed.returncode, "six" in listed.stdout) == (0, True), listed.stdout[-2000:] + listed.stderr[-2000:]
     assert refused.returncode not in (0, 255)
@@ -94,7 +70,7 @@ def test_a_squid_that_dies_or_whose_rules_are_gone_comes_back_with_them(here: He
     wait(lambda: squid() not in ([], second))
 
     assert "chain squid" in rules()
-    wait(lambda: here.pip("bo").returncode == 0, 120)
+    wait(lambda: pip(here, "bo").returncode == 0, 120)
     assert here.pifleet("plan").returncode == 0
 
 
@@ -103,10 +79,10 @@ def test_rules_and_squid_of_a_stopped_keeper_are_named_and_repaired(here: Here) 
     os.kill(keeper()[0], signal.SIGTERM)
     wait(lambda: not Path(f"/proc/{kept}").exists())
     planned = [step["item"] for step in json.loads(here.pifleet("plan", "-o", "json").stdout)["steps"]]
-    closed = here.pip("bo").returncode
+    closed = pip(here, "bo").returncode
     repaired = here.pifleet("provision", "--yes")
 
     assert "service pifleet-egress-proxy" in planned
     assert closed != 0
     assert repaired.returncode == 0, repaired.stdout[-2000:] + repaired.stderr[-2000:]
-    assert here.pip("bo").returncode == 0
+    assert pip(here, "bo").returncode == 0
