@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pifleet import fleet as names
 from pifleet import observe
 from pifleet.connection import tail
 from pifleet.desired import egress, gateway
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Sandbox
 from pifleet.lock import claimed, run_claimed
-from pifleet.patterns.gondolin.desired import service
+from pifleet.patterns.gondolin.desired import PLACES, service
 from pifleet.sandbox import WORKSPACE, Place
 from pifleet.sandbox.linked import Linked
 from pifleet.stream import Stream
 
-PROGRAM = ("/usr/bin/python3", "-I", str(names.PROGRAMS / "place"))
+PROGRAM = ("/usr/bin/python3", "-I", str(PLACES))
 SECONDS_TO_STOP = 60
 
 

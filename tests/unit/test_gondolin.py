@@ -129,7 +129,7 @@ def test_places_that_run_with_old_settings_are_started_anew_unless_pi_works() ->
 
 
 def test_places_are_started_anew_in_the_same_run_that_writes_what_they_read() -> None:
-    place = "/usr/local/lib/pifleet/place"
+    place = "/usr/local/lib/pifleet/places/place.py"
 
     assert [step.item for step in steps(lambda seen: seen["paths"][place].update(sha256="old"))] == ["places"]
 

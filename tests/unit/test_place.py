@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pifleet import content
+from pifleet.patterns.gondolin.desired import MODULES
 
-FILE = content.root() / "roles" / "sandbox_gondolin" / "files" / "place"
+FOLDER = content.root() / "roles" / "sandbox_gondolin" / "files" / "places"
 SANDBOX = "/var/lib/pifleet/sandboxes/ana-main/"
 BOX = {"id": "ana-main", "uid": 1_900_000_001, "runtime": "/usr/local/lib/pifleet/gondolin/h", "empty": "/empty",
        "cpus": 2.0, "memory": 2 << 30, "pids": 512}
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Any:
-    loader = SourceFileLoader("place", str(FILE))
-    module: Any = module_from_spec(spec_from_loader("place", loader))  # type: ignore[arg-type]
-    loader.exec_module(module)
-    module.ACCELERATION = tmp_path / "acceleration"
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, from the folder that Python runs on a host."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    module: Any = import_module("place")
+    monkeypatch.setattr(module, "ACCELERATION", tmp_path / "acceleration")
     module.ACCELERATION.write_text("tcg 0123456789ab\n")
     return module
 
@@ -77,3 +79,13 @@ def test_only_the_machine_has_kvm_where_one_booted_with_it(place: Any, monkeypat
     having = [name for name in ("agent", "machine", "work")
               if "/dev/kvm" in place.Place(BOX, name).argv(["true"], "/")]
     assert having == ["machine"]
+
+
+def test_the_folder_is_a_program_that_finds_its_modules_in_itself(tmp_path: Path) -> None:
+    for module in FOLDER.glob("*.py"):
+        (tmp_path / module.name).write_text(module.read_text())
+    done = subprocess.run([sys.executable, "-I", tmp_path, "keep", "no-such-sandbox"], capture_output=True, text=True)
+
+    assert "FileNotFoundError" in done.stderr
+    assert "no-such-sandbox/etc/place.json" in done.stderr
+    assert {path.name for path in FOLDER.glob("*.py")} == set(MODULES)

@@ -29,6 +29,9 @@ ETC = names.ETC / "gondolin"
 ACCELERATION = ETC / "acceleration"
 PROGRAMS = ("client.ts", "extension.ts", "frames.ts", "inside.ts", "machine.ts", "prove.ts")
 TOOLS = ("inside", "pi", "rg")
+# A folder that Python runs as a program.
+PLACES = names.PROGRAMS / "places"
+MODULES = ("__main__.py", "groups.py", "life.py", "place.py")
 SERVICE = "pifleet-sandbox-"
 # What pi, Gondolin and QEMU themselves need of a sandbox's memory; the rest is the guest's.
 OWN_MEMORY = 768 << 20
@@ -44,7 +47,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients
     runtime = _runtime(fleet, Path(spec["image"]["archive"]).parent)
     home = PurePosixPath(runtime["path"])
     spec["packages"] += [{"name": name, "command": command, "part": QEMU_PART} for name, command in PACKAGES]
-    spec["dirs"] += [_folder(path) for path in (ETC, RUNTIMES, EMPTY, home, home / "programs", home / "tools")]
+    spec["dirs"] += [_folder(path) for path in (ETC, RUNTIMES, EMPTY, PLACES, home, home / "programs", home / "tools")]
     spec["files"] += _programs(home)
     for box in boxes:
         spec["dirs"] += _folders(box)
@@ -80,12 +83,11 @@ def services() -> list[dict[str, Any]]:
 
 def service(box: Sandbox, home: PurePosixPath | None = None) -> dict[str, Any]:
     """What keeps a sandbox's places; `reads` are files that only those places know which were made after a change."""
-    place = names.PROGRAMS / "place"
-    reads = [place, names.PROGRAMS / "keeper", ACCELERATION, box.root / "etc" / "place.json",
-             box.root / "etc" / "machine.json"]
+    reads = [*(PLACES / name for name in MODULES), names.PROGRAMS / "keeper", ACCELERATION,
+             box.root / "etc" / "place.json", box.root / "etc" / "machine.json"]
     if home:
         reads += [home / "programs" / "machine.ts", home / "programs" / "frames.ts"]
-    return {"name": SERVICE + box.id, "argv": ["/usr/bin/python3", "-I", str(place), "keep", box.id], "user": "",
+    return {"name": SERVICE + box.id, "argv": ["/usr/bin/python3", "-I", str(PLACES), "keep", box.id], "user": "",
             "reload": "", "reads": [str(path) for path in reads], "part": PART}
 
 
@@ -111,7 +113,7 @@ def _programs(home: PurePosixPath) -> list[dict[str, Any]]:
     found = [(home / "programs" / name, RUNTIME_PART, name, "0644") for name in PROGRAMS]
     found += [(home / "tools" / name, RUNTIME_PART, name, "0755") for name in TOOLS]
     found += [(names.PROGRAMS / "keeper", "pi_image", "keeper", "0755")]
-    found += [(names.PROGRAMS / "place", PART, "place", "0755")]
+    found += [(PLACES / name, PART, f"places/{name}", "0644") for name in MODULES]
     return [
         {"path": str(path), "content": role_file(role, name), "mode": mode, "part": RUNTIME_PART, "sandbox": "",
          "in_place": False}
