@@ -22,6 +22,7 @@ _GATEWAY = f"http://127.0.0.1:{MODEL_PORT}"
 LEFT_OPEN = (
     ("disk", "not limited: workspace and home can fill the file system of the host that they lie on"),
     ("modes", "chmod and chown in the micro-VM change nothing in the workspace, and say nothing of it"),
+    ("root", "every command in the micro-VM is its root's; what it writes into the workspace is the developer's"),
     ("pids", "limited for pi and the micro-VM together; the guest limits its own by its memory alone"),
     ("pi", "runs on the host, in a place without the workspace; its system calls are not filtered"),
     ("model", "sees what the agent sends it; the gateway does not look into it"),
