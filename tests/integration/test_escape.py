@@ -13,7 +13,7 @@ from pifleet.sandbox.inside import ARGV, call
 from pifleet.verify.found import EVERYTHING, SOCKETS
 from pifleet.verify.targets import FORBIDDEN
 from tests.integration.egress_place import EGRESS_DOOR, Place, place
-from tests.integration.outside import METADATA
+from tests.integration.outside import METADATA, Outside
 
 __all__ = ["place"]
 
@@ -61,13 +61,13 @@ UNCONFINED = (
     *(f"--volume={path}:{path}" for path in ("/run", "/var/lib", "/var/log", "/etc/pifleet", "/dev")))
 
 
-def listen(place: Place) -> None:
+def listen(outside: Outside) -> None:
     """Have somebody at every address that is tried; the metadata's own is the services' machine."""
-    host = place.outside.host
+    host = outside.host
     host.inside("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/lo/disable_ipv6")  # an engine's network may be without
     for address in (f"{NAMESERVER}/32", f"{ROUTER}/32", f"{NAMESERVER6}/128", f"{METADATA6}/128"):
         host.inside("ip", "address", "replace", address, "dev", "lo")
-    place.outside.start(host, "lab-escape", LISTENERS, *HERE)
+    outside.start(host, "lab-escape", LISTENERS, *HERE)
 
 
 Said = dict[str, dict[str, Any]]
@@ -76,7 +76,7 @@ Said = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def tried(place: Place) -> tuple[Said, Said]:
     """How each attempt ended in a sandbox, and in a container that is not confined."""
-    listen(place)
+    listen(place.outside)
     assert METADATA in {host for _, host, _ in FORBIDDEN}
     request = call("escape", REQUEST).decode()
     confined = place.pifleet("exec", "ana", "--", *ARGV, stdin=request)
