@@ -18,7 +18,8 @@ __all__ = ["EngineSource", "Gondolin", "Image", "OpenShell", "Package", "digest"
 DOCKER = "docker"
 GONDOLIN = "gondolin"
 OPENSHELL = "openshell"
-PATTERNS_OF_GROUP = {"pifleet_docker": DOCKER, "pifleet_gondolin": GONDOLIN, "pifleet_openshell": OPENSHELL}
+PATTERNS_OF_GROUP = {"pifleet_docker": DOCKER, "pifleet_gondolin": GONDOLIN, "pifleet_openshell": OPENSHELL,
+                     "pifleet_openshell_gateways": OPENSHELL}
 
 ROOT = PurePosixPath("/var/lib/pifleet")
 ETC = PurePosixPath("/etc/pifleet")
@@ -114,12 +115,28 @@ class Connection:
 
 
 @dataclass(frozen=True)
+class Gateway:
+    """An OpenShell gateway that others run: its `url`, the `image` that it makes sandboxes from (empty: the fleet's
+    own), and what its client knows it by, PEM texts and the source of the key; none on plain loopback."""
+
+    url: str
+    image: str = ""
+    ca: str = ""
+    certificate: str = ""
+    key: SecretSource | None = None
+
+
+@dataclass(frozen=True)
 class Host:
-    """A machine of the fleet and the patterns it offers; `groups` are the pifleet groups it is in."""
+    """A machine of the fleet and the patterns it offers; `groups` are the pifleet groups it is in.
+
+    Where `gateway` is somebody else's, the machine only reaches it.
+    """
 
     name: str
     groups: tuple[str, ...]
     connection: Connection = Connection()
+    gateway: Gateway | None = None
 
     @property
     def patterns(self) -> frozenset[str]:

@@ -122,6 +122,8 @@ def _path_of(secret: str) -> str:
     kind, item, *rest = secret.split(":")
     if kind == "egress":
         return f"pifleet_egress_{item}"
+    if kind == "gateway":
+        return f"hosts.{item}.pifleet_gateway_tls.key"
     inner = f"auth.{rest[0]}" if kind == "repo" else rest[0] if rest else "key"
     return f"pifleet_{kind}s.{item}.{inner}"
 

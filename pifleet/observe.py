@@ -22,7 +22,8 @@ STAGE = "look"
 PROBE = 1
 MODULES = (
     "clients", "containers", "engine", "engine_look", "filters", "gatewaylog", "gondolin", "heads", "keep", "looking",
-    "openshell", "openshell_seen", "openshell_trust", "outside", "paths", "probe", "processes", "services", "systemd",
+    "openshell", "openshell_elsewhere", "openshell_seen", "openshell_trust", "outside", "paths", "probe", "processes",
+    "services", "systemd",
 )
 PACKAGE = "ansible_collections.pifleet.fleet.plugins.module_utils"
 AT_ONCE = 64

@@ -64,7 +64,8 @@ def _state(found: Look, box: Sandbox, home: str | Trouble) -> tuple[str, str | N
     """The state of a sandbox and the image it runs."""
     if isinstance(home, Trouble) or home not in found.seen:
         return UNKNOWN, None
-    if "docker" in pattern(box.pattern).PARTS and not found.seen[home].data["engine"].get("answers"):
+    parts = pattern(box.pattern).parts(found.fleet.hosts[home])
+    if "docker" in parts and not found.seen[home].data["engine"].get("answers"):
         return UNKNOWN, None
     seen = seen_box(found.seen[home].data, box)
     return driver_for(box.pattern).seen(seen) if seen else ("missing", None)

@@ -14,7 +14,7 @@ from pifleet.egress import PLAIN_PORT, TLS_PORT, NotAnEntry, Note, Verdict, entr
 from pifleet.errors import HostFailed
 from pifleet.fleet import OPENSHELL, Host, Sandbox
 from pifleet.patterns.openshell import denials
-from pifleet.patterns.openshell.desired import BIN, client_argv
+from pifleet.patterns.openshell.client import client_of
 
 # A little more than the two files that the log keeps for a sandbox.
 READ_BYTES = 3 << 20
@@ -41,7 +41,7 @@ class Asked:
 
 def asked(host: Host, box: Sandbox) -> list[Asked]:
     """What the sandbox asked for, refused destinations first, the latest first. Raises HostFailed."""
-    argv, note = _source(box)
+    argv, note = _source(host, box)
     with connect(host) as link:
         done = link.run(argv, timeout=SECONDS)
     if done.code == 255:
@@ -51,11 +51,11 @@ def asked(host: Host, box: Sandbox) -> list[Asked]:
     return counted(box, (one for one in notes if one))
 
 
-def _source(box: Sandbox) -> tuple[list[str], Callable[[str], Note | None]]:
+def _source(host: Host, box: Sandbox) -> tuple[list[str], Callable[[str], Note | None]]:
     """What prints a sandbox's notes on its host, and what reads a line of them."""
     if box.pattern == OPENSHELL:
-        return client_argv(str(BIN / "openshell"), "logs", "--workspace", box.workspace, "--source", "sandbox", "-n",
-                           str(GATEWAY_LINES), "--", box.id), denials.note
+        return client_of(host).command("logs", "--workspace", box.workspace, "--source", "sandbox", "-n",
+                                       str(GATEWAY_LINES), "--", box.id), denials.note
     path = str(LOG / f"{box.id}.jsonl")
     return ["tail", "-qc", str(READ_BYTES), "--", f"{path}.1", path], proxy_note
 

@@ -25,7 +25,7 @@ def command(call: Call, gateway: str, words: tuple[str, ...]) -> int:
     from pifleet.connection import connect, root_argv, ssh_argv
     from pifleet.errors import Mistakes
     from pifleet.fleet import OPENSHELL
-    from pifleet.patterns.openshell.desired import BIN, client_argv
+    from pifleet.patterns.openshell.client import client_of
     from pifleet.wording import choose, show
 
     gateways = call.fleet.hosts_offering(OPENSHELL)
@@ -35,7 +35,7 @@ def command(call: Call, gateway: str, words: tuple[str, ...]) -> int:
                      else "put a host into group pifleet_openshell")
         mistakes.raise_any("no such gateway")
     host = call.fleet.hosts[gateway]
-    argv = client_argv(str(BIN / "openshell"), *words)
+    argv = client_of(host).command(*words)
     if host.connection.password or host.connection.become_password:
         with connect(host) as link:
             return pump(link.stream(argv))

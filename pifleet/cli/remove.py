@@ -95,6 +95,8 @@ def _of_hosts(found: Look, hosts: Sequence[str]) -> list[Target]:
     for host in hosts:
         if host not in found.fleet.hosts:
             mistakes.add("--host", show(host), choose(host, found.fleet.hosts))
+        elif found.fleet.hosts[host].gateway:
+            mistakes.add("--host", show(host), "name its sandboxes; the gateway that it reaches is somebody else's")
         elif host not in found.seen:
             trouble = dict(found.plan.unreachable).get(host, Trouble(f"{host} did not answer"))
             raise HostFailed(trouble.headline, saw=trouble.saw, where=trouble.where, try_=trouble.try_)

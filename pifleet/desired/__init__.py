@@ -30,9 +30,9 @@ def host_spec(
     `clients` is what the probe saw of the host's own pip, npm and apt; what was not seen opens nothing.
     """
     own = {name: each for name, each in patterns().items() if name in fleet.hosts[host].patterns}
-    parts = dict.fromkeys([*EVERY_HOSTS, *(part for each in own.values() for part in each.PARTS)])
+    parts = dict.fromkeys([*EVERY_HOSTS, *(part for each in own.values() for part in each.parts(fleet.hosts[host]))])
     # What keeps services without systemd has to be there before the first of them: it comes with this part.
-    carrier = "docker" if "docker" in parts else "qemu"
+    carrier = next((part for part in ("docker", "qemu") if part in parts), "")
     spec: Spec = {
         "fleet": fleet.name,
         "host": host,
@@ -44,7 +44,7 @@ def host_spec(
         "image": _image(fleet, image_cache),
         "users": _users(fleet, sandboxes),
         "dirs": _host_dirs(carrier),
-        "files": [_keep_program(carrier)],
+        "files": [_keep_program(carrier)] if carrier else [],
         "secrets": [],
         "packages": [
             {"name": "git", "command": "git", "part": "developers"},
@@ -65,7 +65,7 @@ def host_spec(
         # Debian 12's engine brings its client along; newer ones have it in a package of its own.
         spec["packages"].append({"name": "docker-cli", "command": "docker", "part": "docker"})
     if gateway.PART in parts:
-        behind = [box for box in sandboxes if gateway.PART in pattern(box.pattern).PARTS]
+        behind = [box for box in sandboxes if gateway.PART in pattern(box.pattern).parts(fleet.hosts[host])]
         _extend_ways_out(spec, fleet, behind, clients)
     for name, each in own.items():
         each.extend(spec, fleet, [box for box in sandboxes if box.pattern == name], clients)
@@ -88,8 +88,11 @@ def _extend_ways_out(spec: Spec, fleet: Fleet, boxes: Sequence[Sandbox], clients
 
 def secret_sources(fleet: Fleet) -> Mapping[str, SecretSource]:
     """Where the secrets that some sandbox needs come from: "model:NAME", "model:NAME:proxy_auth", "repo:NAME:token",
-    "repo:NAME:ssh_key", "egress:proxy_auth"."""
+    "repo:NAME:ssh_key", "egress:proxy_auth", "gateway:HOST:key"."""
     found: dict[str, SecretSource] = {}
+    for host in fleet.hosts.values():
+        if host.gateway and host.gateway.key:
+            found[f"gateway:{host.name}:key"] = host.gateway.key
     if fleet.egress_proxy and fleet.egress_proxy.auth:
         found[egress.LOGIN] = fleet.egress_proxy.auth
     for name in dict.fromkeys(name for box in fleet.sandboxes for name in box.models):
@@ -116,7 +119,7 @@ def _host_dirs(carrier: str) -> list[dict[str, Any]]:
         directory(names.ROOT / "sandboxes", "0711"),
         directory(names.ROOT / "clones", "0711"),
         directory(names.ETC, "0755"),
-        directory(names.PROGRAMS, "0755", part=carrier),
+        directory(names.PROGRAMS, "0755", part=carrier or "developers"),
         directory(names.LOGS, "0711"),
     ]
 

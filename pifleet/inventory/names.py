@@ -15,7 +15,7 @@ from pifleet.inventory import schema
 from pifleet.inventory.boxes import nearest
 from pifleet.wording import choose, listed, path, show
 
-PATTERNS = tuple(valid.PATTERNS_OF_GROUP.values())
+PATTERNS = tuple(dict.fromkeys(valid.PATTERNS_OF_GROUP.values()))
 LATER_PATTERNS = ("pod",)
 SANDBOX_LISTS = ("repos", "artifacts")
 

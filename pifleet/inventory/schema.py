@@ -11,9 +11,17 @@ from pifleet import egress
 from pifleet.inventory import rules
 from pifleet.inventory.rules import refuse
 
-HOST_VARIABLES = (
-    "pifleet_gateway_url", "pifleet_kube_context", "pifleet_namespace", "pifleet_openshell_driver",
-)
+# What a host may say besides, with what it is for.
+HOST_VARIABLES = {
+    "pifleet_gateway_url": "of a host in `pifleet_openshell_gateways`: where it reaches the gateway that others run, "
+                           "`https://HOST:PORT`, or `http://127.0.0.1:PORT`",
+    "pifleet_gateway_tls": "there, for https: the files of a client, `{ca: PATH, cert: PATH, key: PATH}`",
+    "pifleet_gateway_image": "there: the image that the gateway makes sandboxes from; the fleet's own name for it "
+                             "where nothing is said",
+    "pifleet_openshell_driver": "of a host in `pifleet_openshell`: `docker`",
+    "pifleet_kube_context": "not used yet",
+    "pifleet_namespace": "not used yet",
+}
 SOURCE_WANTED = "keep it outside: {env: NAME}, {file: PATH} or {command: [PROGRAM, ...]}"
 LATER_EXTENSIONS = "this version of pifleet installs no extensions; use []"
 

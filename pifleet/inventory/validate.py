@@ -14,7 +14,7 @@ from pifleet.inventory.gondolin import check_memory
 from pifleet.inventory.groups import agreed, groups
 from pifleet.inventory.hostvars import connection
 from pifleet.inventory.names import Names, check_unique
-from pifleet.inventory.openshell import check_sandboxes, openshell
+from pifleet.inventory.openshell import check_sandboxes, gateway, openshell
 from pifleet.inventory.parts import egress_proxy_of, engine_source_of, image_of, model_of, repo_of
 from pifleet.inventory.shape import shape
 from pifleet.secret import Secret
@@ -32,7 +32,8 @@ def fleet_from(raw: RawInventory, *, become_password: Secret | None = None) -> F
     known_hosts = str(folder.at(variables.pifleet_known_hosts)) if variables.pifleet_known_hosts else ""
     hosts = {
         name: Host(name, of_host, connection(
-            name, raw.hosts[name], mistakes, known_hosts=known_hosts, become_password=become_password))
+            name, raw.hosts[name], mistakes, known_hosts=known_hosts, become_password=become_password),
+            gateway(name, raw.hosts[name], of_host, folder))
         for name, of_host in offered.items()
     }
     repos = {name: repo_of(name, repo, folder) for name, repo in variables.pifleet_repos.items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Fleet, Sandbox
+from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Fleet, Host, Sandbox
 from pifleet.plan import Json, Step, compare_host
 from pifleet.report import Check
 from pifleet.secret import Secret
@@ -22,8 +22,7 @@ class Pattern(Protocol):
     Shapes: a spec is `desired.host_spec`'s, `observed` the probe's answer about the same host.
     """
 
-    @property
-    def PARTS(self) -> tuple[str, ...]:  # a constant of the module
+    def parts(self, host: Host) -> Sequence[str]:
         """The roles that a host of this pattern gets, in their order."""
 
     def extend(self, spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Mapping[str, Any]) -> None:

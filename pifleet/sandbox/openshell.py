@@ -14,7 +14,7 @@ from pifleet.desired import clients
 from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.fleet import Host, Sandbox
 from pifleet.lock import claimed, run_claimed
-from pifleet.patterns.openshell.desired import BIN, CLIENT, client_argv
+from pifleet.patterns.openshell.client import client_of
 from pifleet.sandbox import WORKSPACE, Place
 from pifleet.sandbox.linked import Linked
 from pifleet.sandbox.openshell_copy import Copy
@@ -41,6 +41,7 @@ class OpenShellDriver(Linked):
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
+        self._client = client_of(host)
         self._ssh: dict[str, list[str]] = {}
         self._copies: dict[str, Copy] = {}
 
@@ -83,13 +84,19 @@ class OpenShellDriver(Linked):
 
     def open_again(self, sandbox: Sandbox) -> None:
         found = self._listed(sandbox)
+        if self._host.gateway and (not found or found.get("phase") == "Error"):
+            raise SandboxFailed(
+                f"{sandbox.title} is {'in phase Error' if found else 'gone'}, and what is in it cannot be reached",
+                saw=f"others run the gateway of {self._host.name}, and only on their machine is its container",
+                try_="ask them for a copy of /workspace",
+            )
         if not found or found.get("phase") == "Error":  # a gateway that lost its records forgets what still is there
             self._copies[sandbox.title] = Copy.of(self._connected(), sandbox, str(found["id"]) if found else "")
         else:
             self.start(sandbox)
 
     def stop(self, sandbox: Sandbox) -> None:
-        argv = _command_argv("sandbox", "stop", "--workspace", sandbox.workspace, "--", sandbox.id)
+        argv = self._client.command("sandbox", "stop", "--workspace", sandbox.workspace, "--", sandbox.id)
         self._done(sandbox, "stop", run_claimed(self._connected(), sandbox, argv, "stop", SECONDS))
 
     def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
@@ -142,18 +149,15 @@ class OpenShellDriver(Linked):
                                     try_=f"pifleet status {sandbox.title}")
             alias = named.pop("Host")
             # Of its own for each sandbox: one that was made anew under its name is not behind the old one's master.
-            named["ControlPath"] = f"{CLIENT}/{self._id(sandbox)[:8]}.%C"
+            named["ControlPath"] = f"{self._client.folder}/{self._id(sandbox)[:8]}.%C"
             options = [word for key, value in named.items() for word in ("-o", f"{key}={value}")]
             self._ssh[sandbox.title] = [*options, *SHARED, "--", alias]
         remote = shlex.join([*ENVIRONMENT, f"--chdir={workdir}", *argv])
-        return client_argv("ssh", "-F", "none", terminal, "-o", "BatchMode=yes", *self._ssh[sandbox.title], remote)
+        ssh = ("ssh", "-F", "none", terminal, "-o", "BatchMode=yes")
+        return self._client.argv(*ssh, *self._ssh[sandbox.title], remote)
 
     def _command(self, *words: str) -> Done:
-        return self._connected().run(_command_argv(*words), timeout=SECONDS)
-
-
-def _command_argv(*words: str) -> list[str]:
-    return client_argv(str(BIN / "openshell"), *words)
+        return self._connected().run(self._client.command(*words), timeout=SECONDS)
 
 
 def _said(done: Done) -> str:

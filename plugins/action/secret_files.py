@@ -17,7 +17,7 @@ description:
 options:
   files:
     description: Entries with O(files[].path), O(files[].mode), the name of the O(files[].secret) and the
-      O(files[].template) whose C({}) is replaced by its value.
+      O(files[].template) whose C({}) is replaced by its value; with O(files[].lines) it may have more than one.
     type: list
     elements: dict
     required: true
@@ -45,7 +45,8 @@ class ActionModule(ActionBase):
 
 def _content(entry: dict[str, str], task_vars: Any) -> str:
     value = secret_values.fetch(entry["secret"], task_vars)
-    if not value.isascii() or not value.isprintable() or UNSAFE.intersection(value):
+    lines = value.split("\n") if entry.get("lines") else [value]
+    if not value.isascii() or not all(map(str.isprintable, lines)) or UNSAFE.intersection(value):
         raise AnsibleActionFail(
             f'secret {entry["secret"]} holds a character that cannot be sent in a header: '
             'only printable ASCII without ", \\ and $ can'

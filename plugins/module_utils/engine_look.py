@@ -5,7 +5,7 @@ import json
 import os
 import re
 
-from ansible_collections.pifleet.fleet.plugins.module_utils import containers, openshell_seen
+from ansible_collections.pifleet.fleet.plugins.module_utils import containers, openshell_elsewhere, openshell_seen
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 ENGINE_SECONDS = 10
@@ -20,6 +20,10 @@ def look(spec, looking):
     image = spec["image"]["name"]
     blind = {"images": {image: None}, "containers": dict.fromkeys(names)}
     engine = Engine(timeout=ENGINE_SECONDS)
+    shell = spec.get("openshell")
+    if shell and not shell["gateway"]["own"]:
+        there = looking.one("openshell", lambda: openshell_elsewhere.observe(spec), {})
+        return {**look({**spec, "openshell": None}, looking), "openshell": there}
     state = looking.one("engine", lambda: _engine_state(engine))
     if not state or not state["answers"]:
         why = (state or {}).get("error") or looking.unknown["engine"]

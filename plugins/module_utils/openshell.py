@@ -12,6 +12,8 @@ import time
 SECONDS = 30
 PAUSE = 0.5
 COMMANDS = {"command": "openshell", "gateway": "openshell-gateway", "supervisor": "openshell-sandbox"}
+# What a host has that only reaches a gateway.
+COMMAND = {"command": "openshell"}
 SUMS = "SHA256SUMS"
 FIELD = re.compile(r"^\s+(\w[\w ]*):\s+(.*)$", re.MULTILINE)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -89,7 +91,7 @@ class Client:
         if command != wanted or status["version"] != wanted:
             raise ShellError(
                 "the openshell command is %s and the gateway %s; both must be %s (generation %s)"
-                % (command or "missing", status["version"], wanted, self.gateway["generation"])
+                % (command or "missing", status["version"], wanted, wanted.rpartition(".")[0])
             )
 
     def sandboxes(self):
@@ -176,10 +178,16 @@ def programs(folder, seconds=SECONDS):
     }
 
 
-def sums(folder):
+def command_alone(folder, seconds=SECONDS):
+    """The same where there is only the command."""
+    version = version_of(os.path.join(folder, COMMAND["command"]), seconds)
+    return {"command": version, "intact": sums(folder, COMMAND) == kept_sums(folder)} if version else {}
+
+
+def sums(folder, commands=COMMANDS):
     """The sha256 of each program: a text as sha256sum(1) prints it."""
     lines = []
-    for name in sorted(COMMANDS.values()):
+    for name in sorted(commands.values()):
         total = hashlib.sha256()
         try:
             with open(os.path.join(folder, name), "rb") as file:

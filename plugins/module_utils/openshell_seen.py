@@ -20,15 +20,62 @@ TEXT_LIMIT = 1 << 20
 AT_ONCE = 8
 
 
+class Here:
+    """How sandboxes of a gateway on this host are seen: through its engine. `agents` are by container."""
+
+    def __init__(self, client, engine, agents):
+        self.client, self.engine, self.agents = client, engine, agents
+
+    def image(self, name):
+        """The id of an image; None where there is none."""
+        return (self.engine.find("/images/%s/json" % name) or {}).get("Id")
+
+    def containers(self):
+        return containers(self.engine, self.client.gateway["namespace"])
+
+    def sandbox(self, found, box, container):
+        return sandbox(self.client, self.engine, found, box, container, self.agents)
+
+    def give(self, found, texts):
+        """Settings as files of root's, which what runs in the sandbox cannot write to."""
+        with self.engine.open("PUT", "/containers/%s/archive" % found["container"], {"path": ETC},
+                              io.BytesIO(packed(texts))):
+            pass
+
+    def forget(self, found):
+        """Remove the container of a sandbox that its gateway has forgotten."""
+        if found["container"]:
+            self.engine.delete("/containers/%s" % found["container"], {"force": "1"})
+
+
+def packed(texts):
+    """Files as a tar archive."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, text in sorted(texts.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), 0o644
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return made.getvalue()
+
+
 def observe(spec, engine, agents):
     """What is really there of a spec's openshell part. Raises EngineError, ShellError."""
-    wanted = spec["openshell"]
-    gateway, client = wanted["gateway"], Client(wanted["gateway"])
+    gateway = spec["openshell"]["gateway"]
+    own = {
+        "programs": programs(gateway["bin"]), "image": image(engine, gateway["image"]),
+        "gateway": {"certificates": trust.certificates(gateway)},
+    }
+    return look(spec, Here(Client(gateway), engine, agents), own)
+
+
+def look(spec, way, own):
+    """What a gateway says, and what `way` sees of its sandboxes; `own` was seen already. Raises as these do."""
+    wanted, client = spec["openshell"], way.client
+    gateway = client.gateway
     answer = {
-        "programs": programs(gateway["bin"]),
-        "gateway": {"certificates": trust.certificates(gateway), "registered": trust.registered(gateway),
-                    "answers": False, "version": ""},
-        "image": image(engine, gateway["image"]), "workspaces": {}, "left": [], "sandboxes": {},
+        **own, "workspaces": {}, "left": [], "sandboxes": {},
+        "gateway": {**own["gateway"], "registered": trust.registered(gateway), "answers": False, "version": ""},
     }
     status = {"answers": False, "error": "not registered"}
     if not os.path.exists(client.program):
@@ -43,11 +90,11 @@ def observe(spec, engine, agents):
         names = [entry["name"] for entry in wanted["workspaces"]]
         answer["workspaces"], answer["left"] = workspaces(client, names), left(client, names, spec["fleet"])
     boxes = {"%s/%s" % (box["workspace"], box["name"]): box for box in wanted["sandboxes"]}
-    made = containers(engine, gateway["namespace"])
+    made = way.containers()
     found = {key: unlisted(box, status["answers"]) for key, box in boxes.items() if key in made}
     found.update(("%s/%s" % (one["workspace"], one["name"]), one) for one in listed)
     with futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        looks = {key: pool.submit(sandbox, client, engine, one, boxes.get(key), made.get(key), agents)
+        looks = {key: pool.submit(way.sandbox, one, boxes.get(key), made.get(key))
                  for key, one in found.items()}
         answer["sandboxes"] = {key: seen.result() for key, seen in looks.items()}
     return answer
@@ -79,6 +126,7 @@ def workspaces(client, wanted):
             providers = client.json("provider", "list", workspace=name)
             found[name] = {
                 "phase": there[name]["status"], "route": client.route(name),
+                "fleet": (there[name].get("labels") or {}).get(FLEET),
                 "providers": {one["name"]: {"type": one["type"], "credential_keys": one["credential_keys"],
                                             "config_keys": sorted(one.get("config_keys") or [])} for one in providers},
             }

@@ -31,7 +31,7 @@ def registration(gateway):
     """The files by which the client knows its gateway, apart from certificates: path -> content."""
     where = os.path.join(gateway["client"], "config/openshell/gateways", gateway["name"])
     metadata = {"name": gateway["name"], "gateway_endpoint": gateway["endpoint"], "is_remote": False, "gateway_port": 0,
-                "auth_mode": "mtls"}
+                "auth_mode": gateway["auth"]}
     return where, json.dumps(metadata, indent=2, sort_keys=True) + "\n"
 
 
@@ -40,14 +40,8 @@ def registered(gateway):
     where, metadata = registration(gateway)
     if (paths.read_file(os.path.join(where, "metadata.json")) or b"").decode("utf-8", "replace") != metadata:
         return False
-    for name, source in sources(gateway).items():
+    for name, source in gateway["trust"].items():
         content = paths.read_file(source)
         if content is None or paths.read_file(os.path.join(where, "mtls", name)) != content:
             return False
     return True
-
-
-def sources(gateway):
-    """Where the gateway keeps what its client needs: name -> path."""
-    where = folder(gateway)
-    return {"ca.crt": where + "/ca.crt", "tls.crt": where + "/client/tls.crt", "tls.key": where + "/client/tls.key"}

@@ -78,7 +78,7 @@ def register(gateway):
     for part in [*os.path.relpath(folder, made).split("/"), "mtls"]:
         made = os.path.join(made, part)
         paths.make_dir(made, 0o700, account.pw_uid, account.pw_gid)
-    for name, source in trust.sources(gateway).items():
+    for name, source in gateway["trust"].items():
         content = paths.read_file(source)
         if content is None:
             raise openshell.ShellError("%s is missing" % source)
@@ -93,7 +93,7 @@ def main():
     )
     gateway, done = module.params["gateway"], []
     try:
-        if not trust.certificates(gateway):
+        if gateway["own"] and not trust.certificates(gateway):
             done.append("would have certificates" if module.check_mode else certify(gateway))
         if done or not trust.registered(gateway):
             done.append("registered")

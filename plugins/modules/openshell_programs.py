@@ -22,7 +22,11 @@ options:
     elements: path
     required: true
   version: {description: "What command and gateway must say they are.", type: str, required: true}
-  folder: {description: "Where the three programs are linked.", type: path, required: true}
+  folder: {description: "Where the programs are linked.", type: path, required: true}
+  alone:
+    description: Only the command is wanted; a Debian package is unpacked for it, not installed.
+    type: bool
+    default: false
 """
 
 # The first start of a program may take its time: it is read from a disk that has just been written to.
@@ -52,12 +56,13 @@ def held(package):
     return done.stdout.strip().rpartition(":")[2].partition("-")[0]
 
 
-def install(package, folder, version):
+def install(package, folder, version, alone):
     """Install one package; returns the folders in which its programs may be."""
     check(package)
-    if package.endswith(".deb"):
-        if held(package) != version.partition("-")[0]:
-            raise Unfit("the package holds %s, and pifleet_openshell.version is %s" % (held(package), version))
+    debian = package.endswith(".deb")
+    if debian and held(package) != version.partition("-")[0]:
+        raise Unfit("the package holds %s, and pifleet_openshell.version is %s" % (held(package), version))
+    if debian and not alone:
         done = subprocess.run(["dpkg", "--install", package], capture_output=True, text=True, stdin=subprocess.DEVNULL,
                               env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
         if done.returncode:
@@ -67,8 +72,9 @@ def install(package, folder, version):
     shutil.rmtree(target, ignore_errors=True)
     os.makedirs(target + ".new", mode=0o755, exist_ok=True)
     # The archive is the very one whose checksum the inventory gives; its own names are still held inside.
-    subprocess.run(["tar", "-xzf", package, "--no-same-owner", "-C", target + ".new"], check=True, capture_output=True,
-                   stdin=subprocess.DEVNULL)
+    unpack = ["dpkg-deb", "--extract", package, target + ".new"] if debian else [
+        "tar", "-xzf", package, "--no-same-owner", "-C", target + ".new"]
+    subprocess.run(unpack, check=True, capture_output=True, stdin=subprocess.DEVNULL)
     os.rename(target + ".new", target)
     return [where for where, _, _ in os.walk(target)]
 
@@ -79,20 +85,22 @@ def main():
             "packages": {"type": "list", "elements": "path", "required": True},
             "version": {"type": "str", "required": True},
             "folder": {"type": "path", "required": True},
+            "alone": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
-    folder, version = module.params["folder"], module.params["version"]
-    before, after = openshell.programs(folder), {
-        "command": version, "gateway": version, "supervisor": True, "intact": True}
+    folder, version, alone = (module.params[key] for key in ("folder", "version", "alone"))
+    look, commands = (openshell.command_alone, openshell.COMMAND) if alone else (openshell.programs, openshell.COMMANDS)
+    every = {"command": version, "gateway": version, "supervisor": True, "intact": True}
+    before, after = look(folder), {key: every[key] for key in (*commands, "intact")}
     diff = {"before": before, "after": after, "before_header": folder, "after_header": folder}
     if before == after:
         module.exit_json(changed=False, diff=diff)
     if module.check_mode:
         module.exit_json(changed=True, diff=diff)
     try:
-        places = [place for package in module.params["packages"] for place in install(package, folder, version)]
-        for name in openshell.COMMANDS.values():
+        places = [place for package in module.params["packages"] for place in install(package, folder, version, alone)]
+        for name in commands.values():
             link = os.path.join(folder, name)
             found = [path for place in places for path in [os.path.join(place, name)] if os.access(path, os.X_OK)]
             if not found:
@@ -101,12 +109,12 @@ def main():
                 os.unlink(link + ".new")
             os.symlink(found[0], link + ".new")
             os.replace(link + ".new", link)
-        paths.write_file(os.path.join(folder, openshell.SUMS), openshell.sums(folder).encode(), 0o644)
+        paths.write_file(os.path.join(folder, openshell.SUMS), openshell.sums(folder, commands).encode(), 0o644)
     except (OSError, paths.PathError, subprocess.SubprocessError, Unfit) as error:
         module.fail_json(msg="OpenShell was not installed: %s" % error)
-    now = openshell.programs(folder, SECONDS_AT_FIRST)
-    wrong = ["%s is %s" % (name, now[kind] or "of a version that it does not say")
-             for kind, name in openshell.COMMANDS.items() if now[kind] != after[kind]]
+    now = look(folder, SECONDS_AT_FIRST)
+    wrong = ["%s is %s" % (name, now.get(kind) or "of a version that it does not say")
+             for kind, name in commands.items() if now.get(kind) != after[kind]]
     if wrong:
         module.fail_json(msg="%s; pifleet_openshell.version is %s" % ("; ".join(wrong), version))
     module.exit_json(changed=True, diff=diff)

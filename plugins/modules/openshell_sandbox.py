@@ -2,14 +2,12 @@
 """Owns one sandbox of an OpenShell gateway: made, started, changed in place where a gateway can, replaced when told so.
 It must not end a sandbox that it was not told to end: with it goes everything that is in it."""
 
-import io
 import json
 import os
-import tarfile
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, openshell_seen, paths
+from ansible_collections.pifleet.fleet.plugins.module_utils import openshell, openshell_elsewhere, openshell_seen, paths
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 DOCUMENTATION = """
@@ -38,8 +36,8 @@ class Refused(Exception):
 
 
 class Sandbox:
-    def __init__(self, engine, client, wanted, check):
-        self.engine, self.client, self.wanted, self.check = engine, client, wanted, check
+    def __init__(self, way, wanted, check):
+        self.way, self.client, self.wanted, self.check = way, way.client, wanted, check
         self.name, self.workspace = wanted["name"], wanted["workspace"]
         self.done = []
         self.seen = self.look()
@@ -51,10 +49,9 @@ class Sandbox:
     def look(self):
         wanted = self.wanted if "policy" in self.wanted else None
         listed = {one["name"]: one for one in self.client.sandboxes() if one["workspace"] == self.workspace}
-        container = openshell_seen.containers(self.engine, self.client.gateway["namespace"]).get(
-            "%s/%s" % (self.workspace, self.name))
+        container = self.way.containers().get("%s/%s" % (self.workspace, self.name))
         found = listed.get(self.name) or (openshell_seen.unlisted(self.wanted, True) if container else None)
-        return openshell_seen.sandbox(self.client, self.engine, found, wanted, container, {}) if found else None
+        return self.way.sandbox(found, wanted, container) if found else None
 
     def act(self, word, call, *arguments):
         self.done.append(word)
@@ -62,12 +59,12 @@ class Sandbox:
             call(*arguments)
 
     def run(self):
-        image = self.engine.find("/images/%s/json" % self.wanted["image"])
+        image = self.way.image(self.wanted["image"])
         if not image:
             raise Refused("image %s is not on this host; provision it first (tag pi_image)" % self.wanted["image"])
         if not self.seen:
             return self.act("created", self.create)
-        different = self.fixed_differences(image["Id"])
+        different = self.fixed_differences(image)
         if self.seen["phase"] == "Error":
             different = ["phase Error: %s" % self.seen.get("reason")]
         if different:
@@ -131,17 +128,8 @@ class Sandbox:
         self.client.call("settings", "delete", self.name, "--key", key, workspace=self.workspace)
 
     def put_settings(self):
-        """Give the sandbox pi's settings as files of root's, which what runs in it cannot write to."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            for name, text in sorted(self.wanted["settings"].items()):
-                entry = tarfile.TarInfo(name)
-                entry.size, entry.mode = len(text.encode()), 0o644
-                archive.addfile(entry, io.BytesIO(text.encode()))
-        packed.seek(0)
-        container = self.look()["container"]
-        with self.engine.open("PUT", "/containers/%s/archive" % container, {"path": openshell_seen.ETC}, packed):
-            pass
+        """Give the sandbox pi's settings."""
+        self.way.give(self.look(), self.wanted["settings"])
 
     def policy_file(self):
         return PolicyFile(self.client.gateway, self.wanted)
@@ -173,8 +161,8 @@ class Sandbox:
         """Also the container of a sandbox that its gateway has forgotten."""
         if self.seen["known"]:
             self.call("delete", self.name)
-        elif self.seen["container"]:
-            self.engine.delete("/containers/%s" % self.seen["container"], {"force": "1"})
+        else:
+            self.way.forget(self.seen)
 
 
 class PolicyFile:
@@ -203,7 +191,9 @@ def main():
     client, wanted = openshell.Client(module.params["gateway"]), module.params["sandbox"]
     try:
         client.require()
-        sandbox = Sandbox(Engine(timeout=120), client, wanted, module.check_mode)
+        own = client.gateway["own"]
+        way = openshell_seen.Here(client, Engine(timeout=120), {}) if own else openshell_elsewhere.There(client)
+        sandbox = Sandbox(way, wanted, module.check_mode)
         {"running": sandbox.run, "stopped": sandbox.stop, "absent": sandbox.remove}[module.params["state"]]()
         here = sandbox.look() or {}
     except (Refused, openshell.ShellError, EngineError, paths.PathError, OSError) as error:

@@ -28,6 +28,10 @@ class Workspace:
         self.seen = openshell_seen.workspaces(client, [self.name]).get(self.name) or {"providers": {}, "route": None}
 
     def run(self):
+        """On a gateway that others run, their workspaces are left alone; on one of ours, what has our name is ours."""
+        fleet = self.wanted["labels"][openshell_seen.FLEET]
+        if "phase" in self.seen and not self.client.gateway["own"] and self.seen["fleet"] != fleet:
+            raise openshell.ShellError("the gateway has a workspace of this name that is not of fleet %s" % fleet)
         if "phase" not in self.seen:
             labels = ["%s=%s" % pair for pair in sorted(self.wanted["labels"].items())]
             options = [word for label in labels for word in ("--label", label)]

@@ -3,7 +3,7 @@
 import pytest
 
 from pifleet.doctor import judge as judge_host
-from pifleet.fleet import Fleet, OpenShell
+from pifleet.fleet import Fleet, Gateway, Host, OpenShell
 from pifleet.patterns.openshell import needs
 
 GIB = 1 << 30
@@ -51,7 +51,10 @@ GATEWAY = {
     "openshell": {"programs": {"command": "0.0.111", "gateway": "0.0.111"}, "gateway": {"version": "0.0.111"}},
 }
 
-FLEET = Fleet("acme", {}, (), openshell=OpenShell("0.0.111"))
+FLEET = Fleet("acme", {
+    "farm-3": Host("farm-3", ("pifleet_openshell",)),
+    "lab": Host("lab", ("pifleet_openshell_gateways",), gateway=Gateway("http://127.0.0.1:17670")),
+}, (), openshell=OpenShell("0.0.111"))
 
 
 class TestGateway:
@@ -74,3 +77,13 @@ class TestGateway:
 
         assert said[0].text == "command 0.0.99, gateway 0.1.5"
         assert "0.0.111" in said[0].try_
+
+    @pytest.mark.parametrize(("gateway", "verdict"), [
+        ({"registered": True, "answers": True, "version": "0.0.111"}, "pass"),
+        ({"registered": True, "answers": True, "version": "0.0.99"}, "fail"),
+        ({"registered": True, "answers": False, "error": "connection refused"}, "fail"),
+        ({}, "warn"),
+    ])
+    def test_that_others_run_is_judged_by_its_version_alone(self, gateway, verdict):
+        seen = {**GATEWAY, "kernel": "4.19.0", "openshell": {"gateway": gateway}}
+        assert verdicts(needs(FLEET, "lab", seen)) == {"gateway of others": verdict}

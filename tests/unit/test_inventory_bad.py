@@ -352,7 +352,8 @@ ROWS: list[Row] = [
     ("a misspelt group", {"groups/pifleet_dokcer": {"hosts": {"x": {}}}},
      ["pifleet_dokcer: saw an unknown group; did you mean pifleet_docker?"]),
     ("no host in a pifleet group", {"groups": {"web": {"hosts": {"www": {}}}}},
-     ["all: saw no host in a pifleet group; put one into pifleet_docker, pifleet_gondolin or pifleet_openshell"]),
+     ["all: saw no host in a pifleet group; put one into pifleet_docker, pifleet_gondolin, pifleet_openshell or "
+      "pifleet_openshell_gateways"]),
     ("a fleet variable that differs between hosts", {"host/pifleet_pi_version": "0.80.0"},
      ["pifleet_pi_version: saw different values on farm-1 and farm-2; set it once, under all.vars"]),
     ("every mistake at once",

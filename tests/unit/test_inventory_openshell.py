@@ -67,14 +67,57 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
         'pifleet_engine_source.key: saw "docker.asc"; name a file with a PGP public key as text']
 
 
+ADDRESS = "use https://HOST:PORT, or http://127.0.0.1:PORT where the host itself reaches it so"
+TLS = "name the three files of a client of this gateway: {ca: PATH, cert: PATH, key: PATH}"
+
+
+def others(**variables: Any) -> dict[str, Any]:
+    return {"groups/pifleet_openshell_gateways": {"hosts": {"lab": variables}}, "developers/ana/model": "claude"}
+
+
+def test_a_gateway_that_others_run_is_known_by_files_and_offers_the_pattern(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nca\n")
+    (tmp_path / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\nclient\n")
+    files = {"ca": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
+    made = fleet(tmp_path, {**copy.deepcopy(GOOD), **others(
+        pifleet_gateway_url="https://gw.example.com:17670", pifleet_gateway_tls=files), "developers/ana/host": "lab"})
+    spec = host_spec(made, "lab", made.sandboxes[:1], Path("/cache"))
+
+    assert made.hosts_offering(OPENSHELL) == ("farm-3", "lab")
+    assert spec["parts"] == ["preflight", "developers", "openshell_client", "sandbox_openshell"]
+    assert spec["openshell"]["gateway"]["endpoint"] == "https://gw.example.com:17670"
+    assert [entry["secret"] for entry in spec["secrets"]] == ["gateway:lab:key"]
+    assert spec["openshell"]["gateway"]["client"].startswith("/var/lib/pifleet/")
+    assert spec["services"] == []
+
+
 REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("a later generation", {"vars/pifleet_openshell/version": "0.1.5"},
      [f'pifleet_openshell.version: saw "0.1.5"; {GENERATION}']),
     ("another driver", {"groups/pifleet_openshell/hosts/farm-3": {"pifleet_openshell_driver": "podman"}},
      [f'hosts.farm-3.pifleet_openshell_driver: saw "podman"; {DRIVER}']),
-    ("a gateway of others", {"groups/pifleet_openshell_gateways": {"hosts": {"lab": {}}}},
-     ["pifleet_openshell_gateways: saw a gateway that others run; "
-      "put hosts into pifleet_openshell; this version of pifleet uses no gateway that it did not install"]),
+    ("a gateway of others without an address", {"groups/pifleet_openshell_gateways": {"hosts": {"lab": {}}}},
+     [f"hosts.lab.pifleet_gateway_url: saw nothing; {ADDRESS}"]),
+    ("a gateway of others in clear over a network", others(pifleet_gateway_url="http://gw.example.com:17670"),
+     [f'hosts.lab.pifleet_gateway_url: saw "http://gw.example.com:17670"; {ADDRESS}']),
+    ("a gateway of others without certificates", others(pifleet_gateway_url="https://gw.example.com:17670"),
+     [f"hosts.lab.pifleet_gateway_tls: saw nothing; {TLS}"]),
+    ("an image that is not named whole",
+     others(pifleet_gateway_url="http://127.0.0.1:17670", pifleet_gateway_image="pi"),
+     ['hosts.lab.pifleet_gateway_image: saw "pi"; use the whole name of an image, such as HOST/NAME:TAG']),
+    ("a host that has a gateway and reaches another",
+     {"groups/pifleet_openshell_gateways": {"hosts": {"farm-3": {"pifleet_gateway_url": "http://127.0.0.1:17670"}}},
+      "developers/ana/model": "claude"},
+     ["hosts.farm-3: saw in pifleet_openshell and in pifleet_openshell_gateways; leave it in one of them"]),
+    ("an address on a host of another group",
+     {"groups/pifleet_openshell": {"hosts": {"farm-3": {"pifleet_gateway_url": "http://127.0.0.1:17670"}}}},
+     ["hosts.farm-3.pifleet_gateway_url: saw a gateway of others; "
+      "put farm-3 into pifleet_openshell_gateways, or remove it"]),
+    ("a script where nobody of ours could play it",
+     {**others(pifleet_gateway_url="http://127.0.0.1:17670"), "developers/ana/host": "lab",
+      "developers/ana/model": "dry"},
+     ['pifleet_developers.ana.sandboxes.main.model: saw "dry"; '
+      "use a model with an address: scripts are played on hosts where pifleet runs the gateway"]),
     ("no packages", {"vars/pifleet_openshell": ABSENT},
      ["pifleet_openshell: saw nothing; say what the hosts of this group get: {version: ..., packages: [...]}"]),
     ("a package that is neither file nor url",

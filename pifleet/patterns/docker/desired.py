@@ -11,7 +11,7 @@ from pifleet import fleet as names
 from pifleet.desired import clients as client_config
 from pifleet.desired import egress, gateway, pi
 from pifleet.desired.egress import Clients
-from pifleet.fleet import Fleet, Model, Sandbox
+from pifleet.fleet import Fleet, Host, Model, Sandbox
 from pifleet.report import Check
 
 PART = "sandbox_docker"
@@ -21,6 +21,11 @@ EGRESS_PORT = 8101
 HOME = "/home/pi"
 WORKSPACE = "/workspace"
 TMP_BYTES = 256 << 20
+
+
+def parts(_: Host) -> tuple[str, ...]:
+    """See `pifleet.patterns.Pattern`."""
+    return PARTS
 
 
 def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Clients) -> None:

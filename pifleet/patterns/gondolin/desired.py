@@ -13,7 +13,7 @@ from pifleet.content import role_file
 from pifleet.desired import egress, gateway, pi
 from pifleet.desired.clients import variables
 from pifleet.desired.egress import Clients
-from pifleet.fleet import Fleet, Sandbox
+from pifleet.fleet import Fleet, Host, Sandbox
 
 PART = "sandbox_gondolin"
 RUNTIME_PART = "gondolin"
@@ -40,6 +40,11 @@ PROXY = "egress.pifleet.internal"
 WORKSPACE = "/workspace"
 # Emulated and on a busy host a machine needs a minute or two. Who kills pi finds nothing left after five seconds.
 START_SECONDS, LINGER_SECONDS = 240, 3
+
+
+def parts(_: Host) -> tuple[str, ...]:
+    """See `pifleet.patterns.Pattern`."""
+    return PARTS
 
 
 def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Clients) -> None:

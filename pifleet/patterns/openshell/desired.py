@@ -12,34 +12,34 @@ from pifleet.content import role_file
 from pifleet.desired import clients as client_config
 from pifleet.desired import pi
 from pifleet.desired.egress import Clients, reach
-from pifleet.fleet import Fleet, Model, Sandbox
+from pifleet.fleet import Fleet, Host, Model, Sandbox
 from pifleet.patterns import Read
+from pifleet.patterns.openshell import elsewhere
+from pifleet.patterns.openshell.client import BIN, CLIENT_UID, CLIENT_USER, GATEWAY, ROOT, Client
 from pifleet.patterns.openshell.policy import policy
 from pifleet.render import render
 from pifleet.versions import numbers
 
 GATEWAY_PART, SANDBOX_PART = "openshell_gateway", "sandbox_openshell"
 PARTS = ("docker", "pi_image", GATEWAY_PART, SANDBOX_PART)
+PARTS_ELSEWHERE = (elsewhere.CLIENT_PART, SANDBOX_PART)
 GENERATION = "0.0"
 DRIVER = "docker"
-GATEWAY = "pifleet"
 PORT = 17670
 MODEL_PORT = 17671
 SERVICE = "pifleet-openshell"
 SCRIPTED = "pifleet-openshell-model"
-# The gateway may use the engine, which makes it as good as root; who only calls it may not.
 GATEWAY_USER, GATEWAY_UID = "_pifleet-shell", names.FIRST_UID - 11
-CLIENT_USER, CLIENT_UID = "_pifleet-client", names.FIRST_UID - 12
 SANDBOX_USER, SANDBOX_UID = "pi", names.FIRST_UID - 13
-ROOT = names.ROOT / "openshell"
 STATE = ROOT / "gateway"
-CLIENT = ROOT / "client"
+CLIENT = Client().folder
 KEPT = ROOT / "certificates"
 INCOMING = ROOT / "incoming"
 CONFIG = names.ETC / "openshell" / "gateway.toml"
-BIN = names.PROGRAMS / "openshell"
+TLS = STATE / "state" / "openshell" / "tls"
 # By hand, `--from pi` means this to the 0.0.x command (OpenShell: crates/openshell-core/src/image.rs).
 SEED_IMAGE = "ghcr.io/nvidia/openshell-community/sandboxes/pi:latest"
+MADE_OF = "pifleet.made-of"
 # What a provider of 0.0.x calls its key and its address, by pi's API (OpenShell docs: "Providers").
 KINDS = {
     "anthropic-messages": ("anthropic", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "https://inference.local"),
@@ -48,22 +48,42 @@ KINDS = {
 }
 
 
+def parts(host: Host) -> tuple[str, ...]:
+    """See `pifleet.patterns.Pattern`."""
+    return PARTS_ELSEWHERE if host.gateway else PARTS
+
+
 def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Clients) -> None:
     """See `pifleet.patterns.Pattern`; the gateway looks for itself where names lead to."""
+    host = fleet.hosts[spec["host"]]
+    if host.gateway:
+        elsewhere.extend(spec, fleet, host, host.gateway)
+        spec["dirs"] += _dirs_of(boxes, elsewhere.CLIENT_PART)
+        spec["openshell"] = _openshell(elsewhere.gateway(fleet, host, host.gateway), fleet, boxes, clients)
+        return
     scripted = any(fleet.models[box.model].scripted for box in boxes)
     spec["users"] += [
         {"name": name, "uid": uid, "gecos": names.gecos(fleet.name), "system": True}
         for name, uid in ((GATEWAY_USER, GATEWAY_UID), (CLIENT_USER, CLIENT_UID))
     ]
-    spec["dirs"] += _dirs(boxes)
+    spec["dirs"] += [*_dirs(), *_dirs_of(boxes, GATEWAY_PART)]
     there = {file["path"] for file in spec["files"]}  # a host may offer both patterns, and play scripts for both
     spec["files"] += [file for file in _files(fleet, scripted=scripted) if file["path"] not in there]
     spec["services"] += services(scripted=scripted)
     spec["engine"]["minimum"] = max(spec["engine"]["minimum"], fleet.openshell.engine, key=numbers)
-    spec["openshell"] = {
-        "gateway": _gateway(fleet),
+    spec["openshell"] = _openshell(_gateway(fleet), fleet, boxes, clients)
+
+
+def _openshell(
+    gateway: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Clients
+) -> dict[str, Any]:
+    return {
+        "gateway": {**gateway, "packages": [
+            {"name": one.name, "sha256": one.sha256, "file": one.file, "url": one.url}
+            for one in fleet.openshell.packages
+        ]},
         "workspaces": _workspaces(fleet, boxes),
-        "sandboxes": [_sandbox(fleet, box, clients) for box in boxes],
+        "sandboxes": [_sandbox(fleet, box, clients, gateway) for box in boxes],
         "orphans": [], "left": [],
     }
 
@@ -96,13 +116,12 @@ def pi_models(model: Model) -> dict[str, Any]:
 
 def _gateway(fleet: Fleet) -> dict[str, Any]:
     return {
-        "name": GATEWAY, "generation": GENERATION, "driver": DRIVER, "version": fleet.openshell.version,
+        "own": True, "name": GATEWAY, "generation": GENERATION, "driver": DRIVER, "version": fleet.openshell.version,
         "engine": fleet.openshell.engine,
         "endpoint": f"https://127.0.0.1:{PORT}", "namespace": _namespace(fleet), "config": str(CONFIG),
-        "packages": [
-            {"name": one.name, "sha256": one.sha256, "file": one.file, "url": one.url}
-            for one in fleet.openshell.packages
-        ],
+        "auth": "mtls",
+        "trust": {"ca.crt": str(TLS / "ca.crt"), "tls.crt": str(TLS / "client" / "tls.crt"),
+                  "tls.key": str(TLS / "client" / "tls.key")},
         "packages_dir": str(ROOT / "packages"), "backups": str(ROOT / "backups"), "kept": str(KEPT),
         "incoming": str(INCOMING), "bin": str(BIN),
         "state": str(STATE), "client": str(CLIENT),
@@ -136,15 +155,17 @@ def _workspaces(fleet: Fleet, boxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _sandbox(fleet: Fleet, box: Sandbox, clients: Clients) -> dict[str, Any]:
-    model = fleet.models[box.model]
+def _sandbox(fleet: Fleet, box: Sandbox, clients: Clients, gateway: Mapping[str, Any]) -> dict[str, Any]:
+    model, image = fleet.models[box.model], gateway["image"]["name"]
+    settings = {"models.json": pi.as_json(pi_models(model)), "settings.json": pi.as_json(pi.settings(box, model))}
+    labels = _labels(fleet, box)
+    if not gateway["own"]:  # it tells neither image nor limits back, so a label says what they were
+        labels[MADE_OF] = names.digest(image, str(box.limits.cpus), str(box.limits.memory))[:12]
     return {
-        "id": box.id, "title": box.title, "name": box.id, "workspace": box.workspace,
-        "labels": _labels(fleet, box),
-        "image": fleet.image.openshell_name, "cpus": box.limits.cpus, "memory": box.limits.memory,
+        "id": box.id, "title": box.title, "name": box.id, "workspace": box.workspace, "labels": labels,
+        "image": image, "cpus": box.limits.cpus, "memory": box.limits.memory,
         "policy": policy(reach(box, clients)),
-        "settings": {"models.json": pi.as_json(pi_models(model)), "settings.json": pi.as_json(pi.settings(box, model)),
-                     **client_config.files(box, clients)},
+        "settings": settings | (client_config.files(box, clients) if gateway["own"] else {}),
         "repos": [pi.repo_entry(fleet.repos[name]) for name in box.repos],
     }
 
@@ -153,19 +174,28 @@ def _labels(fleet: Fleet, box: Sandbox) -> dict[str, str]:
     return {"pifleet.fleet": fleet.name, "pifleet.sandbox": box.title.replace("/", ".")}
 
 
-def _dirs(boxes: Sequence[Sandbox]) -> list[dict[str, Any]]:
-    def one(path: object, mode: str, uid: int = 0, box: Sandbox | None = None) -> dict[str, Any]:
-        part = "developers" if box else "openshell_gateway"
-        return {"path": str(path), "mode": mode, "uid": uid, "gid": uid, "part": part,
-                "sandbox": box.title if box else ""}
+def _dirs() -> list[dict[str, Any]]:
+    def one(path: object, mode: str, uid: int = 0) -> dict[str, Any]:
+        return {"path": str(path), "mode": mode, "uid": uid, "gid": uid, "part": "openshell_gateway", "sandbox": ""}
 
     return [
         one(CONFIG.parent, "0755"), one(BIN, "0755"),
         one(ROOT, "0755"), one(ROOT / "packages", "0755"), one(ROOT / "backups", "0700"), one(KEPT, "0700"),
         one(STATE, "0700", GATEWAY_UID), one(CLIENT, "0700", CLIENT_UID), one(CLIENT / "empty", "0700", CLIENT_UID),
-        # By the first pifleet knows that the sandbox is meant to be here; through the others its clones go into it.
-        *(one(box.root, "0711", box=box) for box in boxes), one(INCOMING, "0700"),
-        *(one(INCOMING / box.id / part, "0700") for box in boxes for part in ("", "workspace")),
+        one(INCOMING, "0700"),
+    ]
+
+
+def _dirs_of(boxes: Sequence[Sandbox], part: str) -> list[dict[str, Any]]:
+    """By the first pifleet knows that the sandbox is meant to be here; through the others, of `part`, its clones go
+    into it."""
+
+    def one(path: object, mode: str, part: str, title: str = "") -> dict[str, Any]:
+        return {"path": str(path), "mode": mode, "uid": 0, "gid": 0, "part": part, "sandbox": title}
+
+    return [
+        *(one(box.root, "0711", "developers", box.title) for box in boxes),
+        *(one(INCOMING / box.id / name, "0700", part) for box in boxes for name in ("", "workspace")),
     ]
 
 
@@ -230,20 +260,3 @@ def gateway_environment() -> dict[str, str]:
         "PATH": f"{BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "OPENSHELL_TELEMETRY_ENABLED": "false", "OPENSHELL_LOCAL_TLS_DIR": str(STATE / "state" / "openshell" / "tls"),
     }
-
-
-def client_environment() -> dict[str, str]:
-    """What the openshell command runs with on the gateway's host."""
-    return {
-        "HOME": str(CLIENT), "XDG_CONFIG_HOME": str(CLIENT / "config"), "XDG_STATE_HOME": str(CLIENT / "state"),
-        "PATH": f"{BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        "OPENSHELL_GATEWAY": GATEWAY, "NO_COLOR": "1", "OPENSHELL_TELEMETRY_ENABLED": "false",
-    }
-
-
-def client_argv(*words: str) -> list[str]:
-    """What root starts on the gateway's host to run `words` as the gateway's client."""
-    return [
-        "setpriv", f"--reuid={CLIENT_USER}", f"--regid={CLIENT_USER}", "--clear-groups", "env", "-i",
-        f"--chdir={CLIENT / 'empty'}", *(f"{name}={value}" for name, value in client_environment().items()), *words,
-    ]

@@ -17,6 +17,9 @@ LANDLOCK_KERNEL = (5, 13)
 def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
     """See `pifleet.patterns.Pattern`; and whether the gateway that is there is the right one."""
     version = fleet.openshell.version
+    if fleet.hosts[host].gateway:
+        yield _elsewhere(host, version, seen)
+        return
     kernel = str(seen["kernel"])
     yield Check.of(host, "landlock", numbers(kernel)[:2] >= LANDLOCK_KERNEL, f"kernel {kernel}",
               "use kernel 5.13 or newer: older ones do not enforce the file system policy of sandboxes")
@@ -32,3 +35,13 @@ def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
     text = f"command {programs.get('command') or 'missing'}, gateway {gateway.get('version') or 'silent'}"
     yield (Check(host, "openshell", "pass", text) if right else
            Check(host, "openshell", "warn", text, try_=f"pifleet provision brings both to {version}"))
+
+
+def _elsewhere(host: str, version: str, seen: Json) -> Check:
+    """Nobody here can bring a gateway that others run to another version."""
+    there = seen["openshell"].get("gateway") or {}
+    text = f"version {there['version']}" if there.get("answers") else str(there.get("error") or "not asked yet")
+    if not there.get("registered"):
+        return Check(host, "gateway of others", "warn", "not known here yet", try_="pifleet provision")
+    return Check.of(host, "gateway of others", there.get("version") == version, text,
+                    f"pifleet_openshell.version says {version}: pin its own, or ask whoever runs it")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pifleet.fleet import Sandbox
 from pifleet.patterns.openshell.desired import GATEWAY_PART, SANDBOX_PART
+from pifleet.patterns.openshell.elsewhere import CLIENT_PART
 from pifleet.patterns.openshell.policy import fixed, network
 from pifleet.plan import ABSENT, Json, Step, at_work, item
 
@@ -19,7 +20,7 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
     if not wanted:
         return
     host, seen = str(spec["host"]), observed.get("openshell") or {}
-    yield from _gateway(host, wanted["gateway"], seen)
+    yield from (_gateway if wanted["gateway"]["own"] else _elsewhere)(host, wanted["gateway"], seen)
     for workspace in wanted["workspaces"]:
         yield from _workspace(host, workspace, (seen.get("workspaces") or {}).get(workspace["name"]))
     image, unseen = (seen.get("image") or {}).get("id"), (observed.get("unknown") or {}).get("openshell", "")
@@ -86,6 +87,16 @@ def _gateway(host: str, wanted: Json, seen: Json) -> Iterator[Step | None]:
     yield item(host, "host", "openshell gateway", GATEWAY_PART, running, there)
     image = {"base": wanted["image"]["hash"], "user": wanted["image"]["user"], "seed_name": True}
     yield item(host, "image", wanted["image"]["name"], "pi_image", image, seen.get("image") or ABSENT)
+
+
+def _elsewhere(host: str, wanted: Json, seen: Json) -> Iterator[Step | None]:
+    """A gateway that others run is as they run it: what differs of it is named, and no role changes it."""
+    version = wanted["version"]
+    yield item(host, "host", "openshell client", CLIENT_PART, {"command": version, "intact": True},
+               seen.get("programs") or ABSENT)
+    running = {"registered": True, "answers": True, "version": version, "policy_of_all": False}
+    there = seen.get("gateway") or ABSENT
+    yield item(host, "host", "gateway of others", CLIENT_PART, running, {"policy_of_all": False, **there})
 
 
 def _workspace(host: str, wanted: Json, seen: Json | None) -> Iterator[Step | None]:

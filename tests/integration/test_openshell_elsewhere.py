@@ -1,0 +1,183 @@
+"""Sandboxes of one fleet on a gateway that another one runs, reached from a bare host with nothing but the client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.integration.shells import HOST, Shells
+from tests.lab.fixtures import started
+from tests.lab.hosts import Host
+
+CLIENT = "farm-1"
+PORT, RELAYED = 17670, 27670
+NAMES = ("dora/main", "ed/main")
+MTLS = "/var/lib/pifleet/openshell/client/config/openshell/gateways/pifleet/mtls"
+RELAY = """
+import socket, sys, threading
+listen, port, to, to_port = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+def pump(source, target):
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+    except OSError:
+        pass
+    for end in (source, target):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+server = socket.create_server((listen, port))
+while True:
+    near, _ = server.accept()
+    far = socket.create_connection((to, to_port))
+    for pair in ((near, far), (far, near)):
+        threading.Thread(target=pump, args=pair, daemon=True).start()
+"""
+
+
+class Guests(Shells):
+    """A fleet whose only host reaches the gateway of the other one."""
+
+    @property
+    def sources(self) -> list[str]:
+        known = {name: str(self.folder / name) for name in ("ca.crt", "tls.crt", "tls.key")}
+        host = {"pifleet_gateway_url": f"https://127.0.0.1:{PORT}",
+                "pifleet_gateway_tls": {"ca": known["ca.crt"], "cert": known["tls.crt"], "key": known["tls.key"]}}
+        group = {"pifleet_openshell_gateways": {"hosts": {CLIENT: host}}}
+        (self.folder / "addresses.yml").write_text(self.lab.inventory())
+        (self.folder / "inventory.json").write_text(json.dumps({"all": {"vars": self.overlay, "children": group}}))
+        return [str(self.folder / "inventory.json"), str(self.folder / "addresses.yml")]
+
+    def with_overlay(self, **said: Any) -> Guests:
+        return Guests(self.lab, self.folder, {**self.overlay, **said})
+
+
+def relay(host: Host, listen: str, port: int, to: str, to_port: int) -> None:
+    """A way to a port for as long as the host is there, as an administrator's tunnel would be."""
+    host.inside("tee", "/root/relay.py", input=RELAY)
+    words = f"python3 /root/relay.py {listen} {port} {to} {to_port}"
+    host.inside("sh", "-c", f"setsid {words} >/dev/null 2>&1 </dev/null &")
+
+
+@pytest.fixture(scope="module")
+def guests(shells: Shells, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guests]:
+    lab = started(shells.lab.name, CLIENT)
+    folder = tmp_path_factory.mktemp("guests")
+    for name in ("ca.crt", "tls.crt", "tls.key"):
+        (folder / name).write_text(str(lab.host(HOST).inside("cat", f"{MTLS}/{name}")) + "\n")
+    relay(lab.host(HOST), "0.0.0.0", RELAYED, "127.0.0.1", PORT)
+    relay(lab.host(CLIENT), "127.0.0.1", PORT, lab.host(HOST).address, RELAYED)
+    made = Guests(lab, folder, {
+        **shells.overlay, "pifleet_fleet": "guests", "pifleet_results": str(folder / "results"),
+        "pifleet_models": {"lab": shells.overlay["pifleet_models"]["lab"]},
+        "pifleet_developers": {"dora": {"repos": ["web"]}, "ed": {"repos": ["web"]}},
+    })
+    yield made
+    made.pifleet("remove", *NAMES, "--yes", "--discard", "dora", "--discard", "ed")
+
+
+@pytest.fixture(scope="module")
+def working(guests: Guests) -> Guests:
+    done = guests.provision()
+    assert done.code == 0, done.err + done.out
+    return guests
+
+
+def test_a_second_run_changes_nothing_and_the_gateway_is_as_whoever_runs_it_wants_it(
+    working: Guests, shells: Shells
+) -> None:
+    plan = working.plan()
+
+    assert (plan.code, plan.json["steps"]) == (0, [])
+    assert {row["result"] for row in working.provision().json["outcomes"]} == {"ok"}
+    assert shells.plan().json["steps"] == []
+
+
+def test_the_client_is_pifleets_own_and_knows_the_gateway_in_a_private_folder(working: Guests) -> None:
+    host = working.lab.host(CLIENT)
+    found = str(host.inside("find", "/", "-xdev", "-name", "metadata.json", "-path", "*openshell*"))
+    programs = str(host.inside("sh", "-c", "command -v openshell openshell-gateway docker nginx squid || true"))
+
+    assert found.split() == [f"/var/lib/pifleet/openshell/others/{CLIENT}/client/config/openshell/gateways/pifleet/"
+                             "metadata.json"]
+    assert programs == ""
+
+
+def test_pi_answers_and_its_work_comes_home(working: Guests) -> None:
+    said = working.pifleet("run", "dora", "-p", "SAY the model answers")
+    working.inside("dora", "echo draft > /workspace/web/new.txt")
+    first, second = (working.pifleet("pull", "dora", "-o", "json").json["pulls"][0] for _ in range(2))
+
+    assert said.code == 0, said.out + said.err
+    assert "the model answers" in said.out + said.err
+    assert (first["result"], second["result"]) == ("new", "unchanged")
+    assert (working.results / "dora" / "main" / "web" / "new.txt").read_text() == "draft\n"
+
+
+def test_verify_passes_and_status_names_what_is_there(working: Guests) -> None:
+    proof = working.pifleet("verify")
+    rows = working.pifleet("status", "-o", "json").json["sandboxes"]
+
+    assert proof.code == 0, proof.out + proof.err
+    assert {row["sandbox"]: row["state"] for row in rows} == dict.fromkeys(NAMES, "running")
+
+
+def test_another_version_is_refused_before_anything_is_changed_and_both_are_named(working: Guests) -> None:
+    version = working.overlay["pifleet_openshell"]["version"]
+    pinned = {**working.overlay["pifleet_openshell"], "version": "0.0.99"}
+    developers = {**working.overlay["pifleet_developers"], "fay": {}}
+    done = working.with_overlay(pifleet_openshell=pinned, pifleet_developers=developers).provision()
+
+    assert done.code == 1
+    assert "0.0.99" in str(done.json["outcomes"])
+    assert version in str(done.json["outcomes"])
+    assert "pi-fay" not in working.pifleet("openshell", CLIENT, "--", "workspace", "list").out
+    working.repaired()
+
+
+def test_a_workspace_of_somebody_else_is_left_alone(working: Guests, shells: Shells) -> None:
+    developers = {**working.overlay["pifleet_developers"], "bo": {}}
+    done = working.with_overlay(pifleet_developers=developers).provision()
+
+    assert done.code == 1
+    assert "not of fleet guests" in str(done.json["outcomes"])
+    assert shells.plan().json["steps"] == []
+    working.repaired()
+
+
+def test_what_was_changed_by_hand_is_put_right(working: Guests) -> None:
+    working.inside("ed", "echo {} > /home/pi/.pi/agent/settings.json")
+    working.pifleet("openshell", CLIENT, "--", "sandbox", "stop", "dora-main", "--workspace", "pi-dora")
+    named = {(step["sandbox"], step["why"]) for step in working.plan().json["steps"]}
+    working.repaired()
+
+    assert named == {("ed/main", "settings differs"), ("dora/main", "sandbox is Stopped")}
+
+
+def test_another_limit_means_a_new_sandbox_with_the_same_work(working: Guests) -> None:
+    working.inside("ed", "echo kept > /workspace/web/kept.txt")
+    developers = working.overlay["pifleet_developers"]
+    changed = working.with_overlay(pifleet_developers={**developers, "ed": {**developers["ed"], "memory": "1g"}})
+    done = changed.provision()
+
+    assert done.code == 0, done.err + done.out
+    assert changed.inside("ed", "cat /workspace/web/kept.txt") == "kept\n"
+    working.repaired()
+
+
+def test_a_broken_sandbox_is_said_to_be_out_of_reach_and_made_anew_only_when_it_is_given_up(
+    working: Guests, shells: Shells
+) -> None:
+    shells.docker(HOST, "kill", shells.container("ed"))
+    refused = working.provision()
+    row = next(row for row in refused.json["outcomes"] if row["sandbox"] == "ed/main")
+    given_up = working.provision("--discard", "ed")
+
+    assert (refused.code, row["result"]) == (1, "skipped")
+    assert "others run the gateway" in row["error"]["saw"]
+    assert given_up.code == 0, given_up.err + given_up.out
+    assert working.plan().json["steps"] == []
