@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Host, Sandbox
+from pifleet.secret import Secret
 from pifleet.stream import Stream
 
 WORKSPACE = "/workspace"
@@ -76,11 +77,11 @@ class Driver(Protocol):
         Raises SandboxFailed, also when somebody moves its work or ends it: who, and since when. Raises HostFailed.
         """
 
-    def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
+    def outside(self, sandbox: Sandbox, keys: Sequence[Secret] = ()) -> Mapping[str, Any]:
         """What only its host can say. Raises HostFailed.
 
-        `keys` of the host found in it; `bases`, the commit of each repository; `clients`, where the host's own look for
-        which its list has a word.
+        `keys` found in it, the host's own or, where its pattern has none on the host, those that are given; `bases`,
+        the commit of each repository; `clients`, where the host's own look for which its list has a word.
         """
 
     def close(self) -> None: ...

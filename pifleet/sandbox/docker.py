@@ -15,6 +15,7 @@ from pifleet.fleet import Sandbox
 from pifleet.lock import claimed, run_claimed
 from pifleet.sandbox import WORKSPACE, Place
 from pifleet.sandbox.linked import Linked
+from pifleet.secret import Secret
 from pifleet.stream import Stream
 
 SECONDS_TO_END = 15
@@ -76,7 +77,7 @@ class DockerDriver(Linked):
         argv = ["docker", "stop", "--time", str(SECONDS_TO_END), "--", sandbox.container]
         self._done(sandbox, "stop", run_claimed(self._connected(), sandbox, argv, "stop", ENGINE_SECONDS))
 
-    def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
+    def outside(self, sandbox: Sandbox, keys: Sequence[Secret] = ()) -> Mapping[str, Any]:
         request = {"keys": [gateway.keys(), egress.keys()], "container": sandbox.container, "root": str(sandbox.root),
                    "clients": sandbox.egress_sets}
         said = observe.ask(self._host, "outside", request, self._connected())

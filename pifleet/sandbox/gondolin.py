@@ -16,6 +16,7 @@ from pifleet.lock import claimed, run_claimed
 from pifleet.patterns.gondolin.desired import PLACES, service
 from pifleet.sandbox import WORKSPACE, Place
 from pifleet.sandbox.linked import Linked
+from pifleet.secret import Secret
 from pifleet.stream import Stream
 
 PROGRAM = ("/usr/bin/python3", "-I", str(PLACES))
@@ -68,7 +69,7 @@ class GondolinDriver(Linked):
         done = run_claimed(self._connected(), sandbox, [*PROGRAM, "stop", sandbox.id], "stop", SECONDS_TO_STOP)
         self._done(sandbox, "stop", tail(done.stderr) if done.code else "")
 
-    def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
+    def outside(self, sandbox: Sandbox, keys: Sequence[Secret] = ()) -> Mapping[str, Any]:
         request = {"keys": [gateway.keys(), egress.keys()], "group": f"/pifleet/{sandbox.id}/",
                    "root": str(sandbox.root), "clients": sandbox.egress_sets}
         said = observe.ask(self._host, "outside", request, self._connected())

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pifleet import observe
 from pifleet.connection import Done
 from pifleet.desired import clients
 from pifleet.errors import HostFailed, SandboxFailed
@@ -17,10 +18,13 @@ from pifleet.lock import claimed, run_claimed
 from pifleet.patterns.openshell.client import client_of
 from pifleet.sandbox import WORKSPACE, Place
 from pifleet.sandbox.linked import Linked
-from pifleet.sandbox.openshell_copy import Copy
+from pifleet.sandbox.openshell_copy import LABEL, Copy
+from pifleet.secret import Secret
 from pifleet.stream import Stream
 
 SECONDS = 60
+# What a sandbox of this pattern can write to.
+INSIDE = ("workspace", "home/pi", "tmp", "dev/shm", "run/lock")
 # What was started inside goes on when its connection ends. So what is ours ends itself, when no pull can be at it any
 # more: a day is the longest that an inventory may give one (seconds).
 ENDS = ("timeout", "--kill-after=10", "90000")
@@ -99,8 +103,16 @@ class OpenShellDriver(Linked):
         argv = self._client.command("sandbox", "stop", "--workspace", sandbox.workspace, "--", sandbox.id)
         self._done(sandbox, "stop", run_claimed(self._connected(), sandbox, argv, "stop", SECONDS))
 
-    def outside(self, sandbox: Sandbox) -> Mapping[str, Any]:
-        return {}  # its gateway's database holds the keys, and where its clones began is not written down
+    def outside(self, sandbox: Sandbox, keys: Sequence[Secret] = ()) -> Mapping[str, Any]:
+        """A gateway has the keys in its database, sealed; so those that are given are looked for, as root of its host.
+        Where others run it nobody here is that."""
+        if self._host.gateway or not keys:
+            return {}
+        labels = {f"{LABEL}id": self._id(sandbox)}
+        request = {"keys": [], "words": [key.reveal() for key in keys], "labels": labels, "root": str(sandbox.root),
+                   "inside": INSIDE, "clients": []}
+        said = observe.ask(self._host, "outside", request, self._connected())
+        return {"keys": said.get("keys")} if isinstance(said, dict) else {}
 
     def close(self) -> None:
         for copy in self._copies.values():

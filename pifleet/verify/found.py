@@ -12,6 +12,7 @@ from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Say
 from pifleet.sandbox import WORKSPACE, Driver, Place
 from pifleet.sandbox.inside import ask
+from pifleet.secret import Secret
 from pifleet.verify.targets import FORBIDDEN, direct, names
 
 SECONDS = 420
@@ -20,6 +21,8 @@ WORD = "pifleet-verified"
 SOCKETS = ("model.sock", "egress.sock")
 # The kinds of attempts that `escape_agent` knows.
 EVERYTHING = ("network", "machine", "privileges")
+# None of them: only what the request names, straight, through the proxy and by name.
+ADDRESSES: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,10 @@ class Found:
     reached: object = None
 
 
-def outside(driver: Driver, box: Sandbox, say: Say) -> Mapping[str, Any]:
-    """What only the host can say. Raises HostFailed."""
+def outside(driver: Driver, box: Sandbox, say: Say, keys: Sequence[Secret] = ()) -> Mapping[str, Any]:
+    """What only the host can say; `keys` are those that it does not have itself. Raises HostFailed."""
     say("looking for keys from outside")
-    return driver.outside(box)
+    return driver.outside(box, keys)
 
 
 def inside(

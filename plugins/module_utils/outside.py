@@ -24,18 +24,40 @@ FOUND_LIMIT = 20
 def main(request, out=None):
     """Answer `request` ({"keys", "container" or "group", "root", "clients", "nonce"}) on standard output: the nonce
     on a line, then JSON."""
-    hunt = Hunt(sorted({key for folder in request["keys"] for key in keys_of(folder)}))
-    pids = grouped(request["group"]) if request.get("group") else processes(request["container"])
+    words = {key for folder in request["keys"] for key in keys_of(folder)}
+    words.update(word.encode() for word in request.get("words", ()) if len(word) >= SHORTEST)
+    hunt = Hunt(sorted(words))
+    pids = watched(request)
     for pid in pids:
         hunt.process(pid)
     hunt.folder("", request["root"])
     for pid in pids[:1]:
-        for name in ("tmp", "dev/shm", "run"):
+        for name in request.get("inside", ("tmp", "dev/shm", "run")):
             hunt.folder("/" + name, "/proc/%d/root/%s" % (pid, name))
     answer = {"keys": {"known": len(hunt.words), "found": hunt.found[:FOUND_LIMIT], "processes": len(pids),
                        "bytes": hunt.bytes, "whole": hunt.whole}, "bases": bases(request["root"]),
               "clients": {name: clients.look(name) for name in request["clients"]}}
     (out or sys.stdout).write("\n%s\n%s\n" % (request["nonce"], json.dumps(answer)))
+
+
+def watched(request):
+    """The processes to look into: of a control group, of a container, or of the one with some labels, where what root
+    runs beside the sandbox may hold keys and is left out."""
+    if request.get("group"):
+        return grouped(request["group"])
+    if not request.get("labels"):
+        return processes(request["container"])
+    labels = json.dumps({"label": ["%s=%s" % pair for pair in request["labels"].items()]})
+    found = [entry["Id"] for entry in Engine().get("/containers/json", {"all": "1", "filters": labels})]
+    return [pid for one in found for pid in processes(one) if owner(pid)]
+
+
+def owner(pid):
+    """The user of a process; 0 for one that has ended."""
+    try:
+        return os.stat("/proc/%d" % pid).st_uid
+    except OSError:
+        return 0
 
 
 def keys_of(folder):

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from tests.hunting.engines import containers, in_engine, in_images
 from tests.hunting.files import Hit, in_files
-from tests.hunting.processes import in_memory, in_processes, processes_of
+from tests.hunting.processes import in_memory, in_processes, of_users, processes_of
 from tests.hunting.watch import Watch
 
-__all__ = ["Ground", "Hit", "Watch", "hunt", "in_engine", "in_files", "in_images", "in_memory", "in_processes"]
+__all__ = ["Ground", "Hit", "Watch", "containers", "hunt", "in_engine", "in_files", "in_images", "in_memory",
+           "in_processes", "of_users", "processes_of"]
 
 OURS = "io.pifleet.sandbox"
 

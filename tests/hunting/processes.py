@@ -40,6 +40,17 @@ def processes_of(container: str) -> list[int]:
     return found
 
 
+def of_users(pids: Iterable[int]) -> list[int]:
+    """Those of these processes that are not root's: an OpenShell supervisor, which puts keys in, is root's."""
+    found = []
+    for pid in pids:
+        try:
+            found += [pid] if Path("/proc", str(pid)).stat().st_uid else []
+        except OSError:
+            continue
+    return found
+
+
 def in_memory(poison: Sequence[str], pids: Iterable[int]) -> set[Hit]:
     """Every one of these processes that has a poison in memory that is not just a file's."""
     return {(word, f"memory of {name_of(Path('/proc', str(pid)))}") for pid in pids for word in _held(poison, pid)}

@@ -26,8 +26,8 @@ from tests.lab.farm import HOSTS, Lab
 from tests.lab.fixtures import started
 
 __all__ = [
-    "box", "first_of_micro", "first_of_shells", "gateway", "micro", "micro_farm", "micro_lab", "openshell", "shell_farm",
-    "shell_key", "shell_lab", "shell_words", "shells",
+    "box", "first_of_micro", "first_of_shells", "gateway", "micro", "micro_farm", "micro_lab", "openshell",
+    "shell_farm", "shell_key", "shell_lab", "shell_words", "shells",
 ]
 
 

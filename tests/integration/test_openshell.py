@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.hunting import Watch, in_engine, in_files, in_processes
+from tests.hunting import Watch, containers, in_engine, in_files, in_memory, in_processes, of_users, processes_of
 from tests.integration.farm import Done
 from tests.integration.shells import ANA, BO, CY, HOST, Shells
 from tests.lab.engine import docker
 
+# Has the word in its memory only, for a while.
+HOLDS = "import sys, time; kept = sys.argv[1][::-1]; time.sleep(120)"
 COMMIT = "cd /workspace/web && git -c user.name=a -c user.email=a@example.com commit -qam work --allow-empty"
 
 
@@ -32,9 +34,25 @@ def test_a_second_run_changes_nothing(shells: Shells) -> None:
 
 
 def test_verify_passes_and_status_names_what_is_there(shells: Shells) -> None:
-    assert shells.pifleet("verify").code == 0
+    proof = shells.pifleet("verify", "-o", "json")
+    assert proof.code == 0, proof.out
+    assert "ways out" in proof.out
     rows = shells.pifleet("status", "-o", "json").json["sandboxes"]
     assert {row["sandbox"]: row["state"] for row in rows} == dict.fromkeys((ANA, BO, CY), "running")
+
+
+def test_verify_finds_the_models_key_where_a_sandbox_got_hold_of_it(
+    shells: Shells, shell_words: tuple[str, str]
+) -> None:
+    """No key has ever been in there; one that is planted is named with its place, and gone, all is well again."""
+    shells.inside("bo", f"echo {shell_words[0]} > /workspace/leaked")
+    leaked = shells.pifleet("verify", "bo")
+    shells.inside("bo", "rm /workspace/leaked")
+    clean = shells.pifleet("verify", "bo")
+
+    assert (leaked.code, clean.code) == (1, 0), leaked.out + clean.out
+    assert "/workspace/leaked" in leaked.out + leaked.err
+    assert "none of 1 in" in clean.out
 
 
 def test_the_repositories_came_with_their_history_and_without_a_credential(shells: Shells) -> None:
@@ -152,10 +170,22 @@ class TestNothingLeaks:
     ) -> None:
         """Gateway's log and database, registrations, ssh's configuration, files and environments of sandboxes."""
         secrets = [*shell_words, shells.lab.git.token_file.read_text().strip()]
-        host = ("docker", "exec", shells.lab.host(HOST).container, "docker")
 
         assert in_files(secrets, [shells.folder, *places(shells)]) == set()
-        assert in_engine(secrets, host) | in_processes(secrets) == set()
+        assert in_engine(secrets, engine(shells)) | in_processes(secrets) == set()
+
+    def test_the_memory_of_what_runs_in_a_sandbox_holds_none(
+        self, shells: Shells, shell_words: tuple[str, str]
+    ) -> None:
+        """Supervisors put the keys in and are not asked; what is only in memory is found there."""
+        word = f"poison-{uuid.uuid4().hex}"
+        shells.inside("bo", f"setsid python3 -c '{HOLDS}' {word[::-1]} >/dev/null 2>&1 </dev/null &")
+        pids = [pid for one in containers(engine(shells), "openshell.ai/sandbox-name") for pid in processes_of(one)]
+        secrets = [*shell_words, shells.lab.git.token_file.read_text().strip()]
+
+        assert len(of_users(pids)) > 3
+        assert in_memory(secrets, of_users(pids)) == set()
+        assert in_memory([word], of_users(pids)) != set()
 
     def test_the_hunt_finds_what_is_planted_there(self, shells: Shells) -> None:
         word = f"poison-{uuid.uuid4().hex}"
@@ -166,6 +196,11 @@ class TestNothingLeaks:
         shells.inside("ana", "rm /workspace/planted")
 
         assert {"client", "workspace"} <= hits
+
+
+def engine(shells: Shells) -> tuple[str, ...]:
+    """The words that speak to the engine of the gateway's host."""
+    return ("docker", "exec", shells.lab.host(HOST).container, "docker")
 
 
 def places(shells: Shells) -> list[Path]:

@@ -149,15 +149,16 @@ PLAYS = replace(FLEET, models={"dry": Model("dry", "scripted")})
 POLICED = {**INSIDE, "uid": SANDBOX_UID, "outside": False, "interfaces": ["eth0", "lo"], "model": None}
 
 
-def policed(inside: dict[str, Any], fleet: Fleet = PLAYS) -> dict[str, str]:
-    return {check.name.strip(): check.verdict for check in judged(Found(inside), SHELL, fleet)}
+def policed(inside: dict[str, Any], fleet: Fleet = PLAYS, tried: object = None) -> dict[str, str]:
+    said = Found(inside, tried=TRIED if tried is None else tried)
+    return {check.name.strip(): check.verdict for check in judged(said, SHELL, fleet)}
 
 
 def test_a_sandbox_under_a_policy_is_held_against_that_and_what_is_not_looked_at_is_said() -> None:
     verdicts = policed(POLICED)
     assert verdicts["policy"] == "pass"
     assert "fail" not in verdicts.values()
-    assert {"not enforced: ways out", "not enforced: pids", "not enforced: keys"} <= verdicts.keys()
+    assert {"not enforced: supervisor", "not enforced: pids", "not enforced: keys"} <= verdicts.keys()
 
 
 @pytest.mark.parametrize(("name", "inside"), [
@@ -167,6 +168,21 @@ def test_a_sandbox_under_a_policy_is_held_against_that_and_what_is_not_looked_at
 def test_a_sandbox_whose_policy_does_not_hold_fails_that_check_alone(name: str, inside: dict[str, Any]) -> None:
     verdicts = policed({**POLICED, **inside})
     assert [check for check, verdict in verdicts.items() if verdict == "fail"] == [name]
+
+
+@pytest.mark.parametrize(("found", "verdict"), [([], "pass"), (["/workspace/leaked"], "fail")])
+def test_a_key_that_its_host_looked_for_is_judged_by_the_hosts_word(found: list[str], verdict: str) -> None:
+    outside = {"keys": {"known": 1, "found": found, "processes": 4, "bytes": 1 << 20, "whole": True}}
+    checks = {check.name.strip(): check for check in judged(Found(POLICED, outside, TRIED), SHELL, PLAYS)}
+
+    assert checks["keys"].verdict == verdict
+
+
+@pytest.mark.parametrize("tried", [
+    {**TRIED, "proxy to metadata": {"refused": False, "how": "a way to 169.254.169.254:80"}}, {}, 7,
+])
+def test_a_way_past_a_policy_fails_and_so_does_what_was_not_tried(tried: object) -> None:
+    assert policed(POLICED, tried=tried)["ways out"] == "fail"
 
 
 def test_a_sandbox_that_reaches_only_a_model_that_costs_is_given_no_prompt() -> None:
