@@ -9,6 +9,7 @@ from ansible_collections.pifleet.fleet.plugins.module_utils import containers, o
 from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
 
 ENGINE_SECONDS = 10
+SHELL_SECONDS = 2  # for what a gateway's command is asked of a workspace or a sandbox, on a busy host
 PROC_LIMIT = 100000
 # What a running pi calls itself (pi 0.87.1 sets its process title).
 AGENT = "pi"
@@ -36,8 +37,9 @@ def look(spec, looking):
     see = _container(engine, listed, agents, looking)
     seen = looking.each("containers", sorted({*listed, *names}), see)
     shells = {}
-    if spec.get("openshell"):
-        shells = looking.one("openshell", lambda: openshell_seen.observe(spec, engine, agents), {})
+    if wanted := spec.get("openshell"):
+        asked = SHELL_SECONDS * (len(wanted["workspaces"]) + len(wanted["sandboxes"]))
+        shells = looking.one("openshell", lambda: openshell_seen.observe(spec, engine, agents), {}, asked)
     return {"engine": state, "images": images, "containers": seen, "openshell": shells}
 
 

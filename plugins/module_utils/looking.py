@@ -18,9 +18,10 @@ class Look:
     def __init__(self):
         self.unknown = {}
 
-    def one(self, name, see, otherwise=None):
+    def one(self, name, see, otherwise=None, more=0):
+        """What `see` says; a part that asks others many things may take some seconds `more`."""
         try:
-            with _bounded(SECTION_SECONDS):
+            with _bounded(SECTION_SECONDS + more, SECTION_SECONDS + more):
                 return see()
         except Exception as error:  # whatever it is, it is one thing that was not seen
             self.unknown[name] = _reason(error)
@@ -31,7 +32,7 @@ class Look:
         found, end = {}, time.monotonic() + SECTION_SECONDS
         for name in names:
             try:
-                with _bounded(end - time.monotonic()):
+                with _bounded(end - time.monotonic(), SECTION_SECONDS):
                     found[name] = see(name)
             except Exception as error:  # as above
                 found[name] = None
@@ -40,12 +41,12 @@ class Look:
 
 
 @contextmanager
-def _bounded(seconds):
+def _bounded(seconds, allowed):
     if seconds <= 0:
         raise Late("no time was left to look")
 
     def late(*_):
-        raise Late("looking took more than %d s" % SECTION_SECONDS)
+        raise Late("looking took more than %d s" % allowed)
 
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
