@@ -161,7 +161,7 @@ class OpenShellDriver(Linked):
                                     try_=f"pifleet status {sandbox.title}")
             alias = named.pop("Host")
             # Of its own for each sandbox: one that was made anew under its name is not behind the old one's master.
-            named["ControlPath"] = f"{self._client.folder}/{self._id(sandbox)[:8]}.%C"
+            named["ControlPath"] = f"{self._client.folder}/{self._id(sandbox)[:8]}"
             options = [word for key, value in named.items() for word in ("-o", f"{key}={value}")]
             self._ssh[sandbox.title] = [*options, *SHARED, "--", alias]
         remote = shlex.join([*ENVIRONMENT, f"--chdir={workdir}", *argv])

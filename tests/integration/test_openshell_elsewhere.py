@@ -102,8 +102,8 @@ def test_the_client_is_pifleets_own_and_knows_the_gateway_in_a_private_folder(wo
     found = str(host.inside("find", "/", "-xdev", "-name", "metadata.json", "-path", "*openshell*"))
     programs = str(host.inside("sh", "-c", "command -v openshell openshell-gateway docker nginx squid || true"))
 
-    assert found.split() == [f"/var/lib/pifleet/openshell/others/{CLIENT}/client/config/openshell/gateways/pifleet/"
-                             "metadata.json"]
+    assert len(found.split()) == 1
+    assert found.startswith("/var/lib/pifleet/openshell/others/")
     assert programs == ""
 
 

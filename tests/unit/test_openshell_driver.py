@@ -11,6 +11,7 @@ import pytest
 from pifleet.connection import Done
 from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.fleet import Connection, Host
+from pifleet.fleet import Gateway as Others
 from pifleet.sandbox.openshell import OpenShellDriver
 from tests.unit.fleets import box
 
@@ -44,14 +45,18 @@ class Gateway:
         pass
 
 
-def driver(gateway: Gateway) -> OpenShellDriver:
-    made = OpenShellDriver(Host("farm-3", ("pifleet_openshell",), Connection(local=True)))
+OWN = Host("farm-3", ("pifleet_openshell",), Connection(local=True))
+OTHERS = Host("a" * 200, ("pifleet_openshell_gateways",), Connection(local=True), Others("http://127.0.0.1:17670"))
+
+
+def driver(gateway: Gateway, host: Host = OWN) -> OpenShellDriver:
+    made = OpenShellDriver(host)
     made._link = gateway  # type: ignore[assignment]
     return made
 
 
-def options(gateway: Gateway, title: str) -> dict[str, str]:
-    argv = driver(gateway).terminal_argv(box(title, pattern="openshell"), ["true"], tty=False)
+def options(gateway: Gateway, title: str, host: Host = OWN) -> dict[str, str]:
+    argv = driver(gateway, host).terminal_argv(box(title, pattern="openshell"), ["true"], tty=False)
     said = [word for number, word in enumerate(argv) if argv[number - 1] == "-o"]
     return dict(word.split("=", 1) for word in said)
 
@@ -65,11 +70,25 @@ def test_every_sandbox_has_a_master_of_its_own_and_one_made_anew_has_another() -
     assert options(Gateway(*ids), "ana/main")["ControlPath"] == first
 
 
-def test_a_masters_path_fits_into_a_sockets_name() -> None:
-    path = options(Gateway("11111111-2222-3333-4444-555555555555"), "ana/main")["ControlPath"]
+@pytest.mark.parametrize("host", [OWN, OTHERS], ids=["own", "others"])
+def test_a_masters_path_fits_into_a_sockets_name(host: Host) -> None:
+    path = options(Gateway("11111111-2222-3333-4444-555555555555"), "ana/main", host)["ControlPath"]
 
-    # ssh puts 40 hex digits for %C, and writes a name of its own with 17 more characters first.
-    assert len(path.replace("%C", "0" * 40)) + 17 < UNIX_PATH
+    assert "%" not in path
+    assert len(path) + 17 < UNIX_PATH  # ssh writes a name of its own with 17 more characters first
+
+
+@pytest.mark.parametrize("ids", [(), ("11111111-aaaa",)], ids=["gone", "in phase Error"])
+def test_what_is_broken_on_a_gateway_of_others_is_said_to_be_out_of_reach(ids: tuple[str, ...]) -> None:
+    class Broken(Gateway):
+        def run(self, argv: Sequence[str], **options: Any) -> Done:
+            done = super().run(argv, **options)
+            return Done(0, done.stdout.replace(b"Ready", b"Error"), b"")
+
+    with pytest.raises(SandboxFailed) as raised:
+        driver(Broken(*ids), OTHERS).open_again(box("ana/main", pattern="openshell"))
+
+    assert "others run the gateway" in raised.value.trouble.saw
 
 
 def test_compression_is_never_asked_for_and_no_question_either() -> None:

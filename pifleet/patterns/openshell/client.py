@@ -51,4 +51,9 @@ class Client:
 
 def client_of(host: Host) -> Client:
     """The client on a host: of the gateway there, or of somebody else's that it reaches."""
-    return Client(OTHERS / host.name / "client", BIN_ALONE) if host.gateway else Client()
+    return Client(folder_of(host) / "client", BIN_ALONE) if host.gateway else Client()
+
+
+def folder_of(host: Host) -> PurePosixPath:
+    """What a host has of a gateway that it only reaches. A host's name may be longer than a socket's path."""
+    return OTHERS / names.digest("gateway", host.name)[:12]

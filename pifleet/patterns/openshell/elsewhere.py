@@ -8,7 +8,16 @@ from typing import Any
 
 from pifleet import fleet as names
 from pifleet.fleet import Fleet, Gateway, Host
-from pifleet.patterns.openshell.client import BIN_ALONE, CLIENT_UID, CLIENT_USER, GATEWAY, OTHERS, ROOT, client_of
+from pifleet.patterns.openshell.client import (
+    BIN_ALONE,
+    CLIENT_UID,
+    CLIENT_USER,
+    GATEWAY,
+    OTHERS,
+    ROOT,
+    client_of,
+    folder_of,
+)
 
 CLIENT_PART = "openshell_client"
 
@@ -17,7 +26,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, host: Host, of: Gateway) -> None:
     """Add the client, its folders, and certificates where the gateway has some."""
     spec["users"].append({"name": CLIENT_USER, "uid": CLIENT_UID, "gecos": names.gecos(fleet.name), "system": True})
     spec["dirs"] += _dirs(host)
-    trust = OTHERS / host.name / "trust"
+    trust = folder_of(host) / "trust"
     texts = {"ca.crt": of.ca, "tls.crt": of.certificate}
     spec["files"] += [
         {"path": str(trust / name), "content": text, "mode": "0644", "part": CLIENT_PART, "sandbox": "",
@@ -31,7 +40,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, host: Host, of: Gateway) -> None:
 
 def gateway(fleet: Fleet, host: Host, of: Gateway) -> dict[str, Any]:
     """The gateway in a spec."""
-    trust = OTHERS / host.name / "trust"
+    trust = folder_of(host) / "trust"
     return {
         "own": False, "name": GATEWAY, "version": fleet.openshell.version, "endpoint": of.url,
         "auth": "mtls" if of.key else "plaintext",
@@ -47,8 +56,8 @@ def _dirs(host: Host) -> list[dict[str, Any]]:
         return {"path": str(path), "mode": mode, "uid": uid, "gid": uid, "part": CLIENT_PART, "sandbox": ""}
 
     def every() -> Iterator[dict[str, Any]]:
-        yield from (one(path, "0755") for path in (BIN_ALONE, ROOT, ROOT / "packages", OTHERS, OTHERS / host.name))
-        yield from (one(path, "0700") for path in (OTHERS / host.name / "trust", ROOT / "incoming"))
+        yield from (one(path, "0755") for path in (BIN_ALONE, ROOT, ROOT / "packages", OTHERS, folder_of(host)))
+        yield from (one(path, "0700") for path in (folder_of(host) / "trust", ROOT / "incoming"))
         folder = client_of(host).folder
         yield from (one(path, "0700", CLIENT_UID) for path in (folder, folder / "empty"))
 
