@@ -32,7 +32,9 @@ for number in range(count):
     with open(f"{folder}/{number}", "wb") as file: file.write(made.randbytes(size))
 """
 SUMS = "cd /workspace/data && find . -type f -exec sha256sum {} + | sort -k 2"
-OVER = pytest.mark.xfail(strict=True, reason="TODO")
+OVER = pytest.mark.xfail(strict=True, reason=(
+    "A pull takes 1.9 times (100 MB: 3.25 s against 1.71 s) and 3.4 times (small files: 4.02 s against 1.17 s) a "
+    "download's processor time here: it reads the inventory, hashes and checks what came, keeps it in git, writes it."))
 TREES = {"100 MB in 4,000 files": (4000, 26_214), "20,000 small files": (20_000, 200)}
 
 
