@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets as random
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -90,7 +90,7 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
                 unchanged += 1
             elif name not in unfit and _selected(step, selection, wanted):
                 steps.append(step)
-    steps = with_moves(steps, placement, seen, fleet, selection, wanted)
+    steps = with_moves(steps, placement, seen, fleet, selection, wanted, unfit)
     blocked = tuple((title, trouble) for title, trouble in placement.troubles.items() if title in wanted)
     changing = {step.host for step in steps}
     notes = tuple(check for name in specs if name in changing for check in needed[name] if check.verdict == "note")
@@ -189,17 +189,19 @@ def seen_box(data: Mapping[str, Any], box: Sandbox) -> Mapping[str, Any] | None:
 
 def with_moves(
     steps: list[Step], placement: Placement, seen: Mapping[str, Observed], fleet: Fleet, selection: Selection,
-    wanted: set[str],
+    wanted: set[str], unfit: Container[str] = (),
 ) -> list[Step]:
     """The steps, where leaving a sandbox's old host or pattern is one of its own and not that of something forgotten.
 
-    Until the old one is gone the new one is not replaced: its work may be that of both.
+    Until the old one is gone the new one is not replaced: its work may be that of both. Nothing leaves for an `unfit`
+    host.
     """
+    hosts = {title: (old.host, placement.host_of[title]) for title, old in placement.moves.items()}
     moves = {title: old for title, old in placement.moves.items()
-             if title in wanted and selection.has_host(old.host) and selection.has_host(placement.host_of[title])}
+             if title in wanted and all(map(selection.has_host, hosts[title])) and hosts[title][1] not in unfit}
 
     def stays(step: Step) -> bool:
-        old = moves.get(step.sandbox)
+        old = placement.moves.get(step.sandbox)
         if not old:
             return True
         home = placement.host_of[old.title]

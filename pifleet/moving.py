@@ -42,15 +42,18 @@ def finish_moves(found: Look, titles: Collection[str], saved: Rescue, emit: Emit
 
     Returns what stood in the way, by title; such a sandbox stays where it was too, and the next run goes on.
     """
-    moves = {title: found.placement.moves[title] for title in titles}
-    at = {title: found.placement.host_of[title] for title in titles}
+    made = [box.title for box in found.fleet.sandboxes if box.title in titles and _is_made(found, box)]
+    moves = {title: found.placement.moves[title] for title in made}
+    at = {title: found.placement.host_of[title] for title in made}
     emptied = {title: host for title, host in at.items() if not _shared(found, moves[title])}
     kept = {title: host for title, host in at.items() if title not in emptied}
     troubles = bring_back(found.fleet, emptied, saved, emit) | changed_since(found.fleet, kept, saved, emit)
     proven = [old for title, old in moves.items() if title not in troubles]
     for old in proven:
         leaving.note(found.fleet, old)
-    return troubles | _remove(found, proven, emit)
+    unmade = {title: Trouble(f"{title} was not made on {found.placement.host_of[title]}, so its old one stays",
+                             try_="pifleet plan, then pifleet provision") for title in titles if title not in made}
+    return troubles | unmade | _remove(found, proven, emit)
 
 
 def finish_removals(found: Look, emit: Emit = silent) -> Look:

@@ -141,6 +141,19 @@ def test_what_was_not_brought_back_waits_only_in_a_pattern_that_does_not_keep_it
     assert list(returning.pending(looked(of, placed(of, farm2=there(pattern)), box()))) == waits
 
 
+@pytest.mark.parametrize(("selection", "unfit"), [
+    (Selection(), {"farm-3"}), (Selection(hosts=("farm-2",)), set()), (Selection(hosts=("farm-3",)), set()),
+])
+def test_a_sandbox_whose_new_host_is_left_alone_or_not_meant_neither_leaves_nor_is_stopped(
+    selection: Selection, unfit: set[str]
+) -> None:
+    of = changing(host="farm-3")
+    stopped = Step("sandbox", "farm-2", "ana/main", "container", "stop", "left", "sandbox_docker")
+    where = placed(of, farm2=there("docker"))
+
+    assert with_moves([stopped], where, {"farm-2": seen(box())}, of, selection, {"ana/main"}, unfit) == []
+
+
 ROOT = "/var/lib/pifleet/sandboxes/ana-main"
 SHARED = [
     ("nobody", "docker", "", [ROOT, "/run/pifleet/ana-main.lock"]),
