@@ -78,12 +78,13 @@ class TestGateway:
         assert said[0].text == "command 0.0.99, gateway 0.1.5"
         assert "0.0.111" in said[0].try_
 
-    @pytest.mark.parametrize(("gateway", "verdict"), [
-        ({"registered": True, "answers": True, "version": "0.0.111"}, "pass"),
-        ({"registered": True, "answers": True, "version": "0.0.99"}, "fail"),
-        ({"registered": True, "answers": False, "error": "connection refused"}, "fail"),
-        ({}, "warn"),
+    @pytest.mark.parametrize(("command", "gateway", "verdict"), [
+        ("0.0.111", {"registered": True, "answers": True, "version": "0.0.111"}, "pass"),
+        ("0.0.111", {"registered": True, "answers": True, "version": "0.0.99"}, "fail"),
+        ("0.0.111", {"registered": True, "answers": False, "error": "connection refused"}, "fail"),
+        ("0.0.111", {"registered": False}, "warn"),
+        ("", {"registered": True, "answers": False}, "warn"),
     ])
-    def test_that_others_run_is_judged_by_its_version_alone(self, gateway, verdict):
-        seen = {**GATEWAY, "kernel": "4.19.0", "openshell": {"gateway": gateway}}
+    def test_that_others_run_is_judged_by_its_version_once_its_client_is_there(self, command, gateway, verdict):
+        seen = {**GATEWAY, "kernel": "4.19.0", "openshell": {"programs": {"command": command}, "gateway": gateway}}
         assert verdicts(needs(FLEET, "lab", seen)) == {"gateway of others": verdict}

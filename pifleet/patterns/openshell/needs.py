@@ -39,9 +39,9 @@ def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
 
 def _elsewhere(host: str, version: str, seen: Json) -> Check:
     """Nobody here can bring a gateway that others run to another version."""
-    there = seen["openshell"].get("gateway") or {}
-    text = f"version {there['version']}" if there.get("answers") else str(there.get("error") or "not asked yet")
-    if not there.get("registered"):
-        return Check(host, "gateway of others", "warn", "not known here yet", try_="pifleet provision")
+    programs, there = (seen["openshell"].get(key) or {} for key in ("programs", "gateway"))
+    if not there.get("registered") or programs.get("command") != version:
+        return Check(host, "gateway of others", "warn", "its client is not here yet", try_="pifleet provision")
+    text = f"version {there['version']}" if there.get("answers") else str(there.get("error") or "does not answer")
     return Check.of(host, "gateway of others", there.get("version") == version, text,
                     f"pifleet_openshell.version says {version}: pin its own, or ask whoever runs it")
