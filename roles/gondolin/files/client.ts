@@ -3,11 +3,16 @@
  * It must not know Gondolin, and runs nothing here: without a machine there is an error.
  */
 
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type End, KIND, receive, type Request, type Size, send } from "./frames.ts";
 
 export const SOCKET = "/run/pifleet/machine/machine.sock";
 export const WORKSPACE = "/workspace";
+// Whoever comes right after the places were started is there before the machine's host side listens.
+const PATIENCE_MS = 60_000;
+const PAUSE_MS = 100;
 
 /** What to do with a command's bytes; its standard input is empty without `input`. */
 export type Streams = {
@@ -20,13 +25,13 @@ export type Streams = {
 };
 
 /** Run a command in the machine, which is started for it if need be; its exit code. Closing early kills the command. */
-export function run(request: Request, streams: Streams = {}): Promise<number> {
-	const socket = connect(SOCKET);
+export async function run(request: Request, streams: Streams = {}): Promise<number> {
+	const socket = await reached(streams.signal);
 	const abort = () => socket.destroy(new Error("aborted"));
 	streams.signal?.addEventListener("abort", abort, { once: true });
 	if (streams.signal?.aborted) abort();
 	return new Promise<number>((resolve, reject) => {
-		socket.on("error", (error: NodeJS.ErrnoException) => reject(unreachable(error)));
+		socket.on("error", reject);
 		socket.on("close", () => reject(new Error("the micro-VM went away")));
 		receive(socket, (kind, data) => {
 			if (kind === KIND.output) streams.onOutput?.(Buffer.from(data));
@@ -46,10 +51,10 @@ export function run(request: Request, streams: Streams = {}): Promise<number> {
 }
 
 /** Have the machine run until the returned function is called; resolves when it does run. */
-export function hold(): Promise<() => void> {
-	const socket = connect(SOCKET);
+export async function hold(): Promise<() => void> {
+	const socket = await reached();
 	return new Promise((resolve, reject) => {
-		socket.on("error", (error: NodeJS.ErrnoException) => reject(unreachable(error)));
+		socket.on("error", reject);
 		socket.on("close", () => reject(new Error("the micro-VM went away")));
 		receive(socket, (kind, data) => {
 			if (kind === KIND.ready) resolve(() => socket.destroy());
@@ -67,7 +72,19 @@ async function feed(socket: Socket, streams: Streams): Promise<void> {
 	send(socket, KIND.eof);
 }
 
-function unreachable(error: NodeJS.ErrnoException): Error {
-	const gone = error.code === "ENOENT" || error.code === "ECONNREFUSED";
-	return gone ? new Error("the micro-VM of this sandbox cannot be reached, so nothing was run") : error;
+/** A connection to the machine's host side. Throws when nobody listens there for a minute, or when it is given up. */
+async function reached(signal?: AbortSignal): Promise<Socket> {
+	for (let waited = 0; waited <= PATIENCE_MS; waited += PAUSE_MS) {
+		if (signal?.aborted) throw new Error("aborted");
+		const socket = connect(SOCKET);
+		try {
+			await once(socket, "connect");
+			return socket;
+		} catch (error) {
+			const { code } = error as NodeJS.ErrnoException;
+			if (code !== "ENOENT" && code !== "ECONNREFUSED") throw error;
+		}
+		await sleep(PAUSE_MS);
+	}
+	throw new Error("the micro-VM of this sandbox cannot be reached, so nothing was run");
 }
