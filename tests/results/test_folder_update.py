@@ -11,7 +11,7 @@ from pifleet.results.limits import Refusal
 from pifleet.results.plain.disk import holds
 from pifleet.results.store.contents import Contents, File
 from pifleet.results.store.trees import Objects
-from tests.results.box import Box
+from tests.results.box import Box, git
 from tests.results.shelf import Content, Shelf, link
 
 
@@ -44,6 +44,21 @@ def test_only_folders_on_the_way_to_a_change_are_read(shelf: Shelf, monkeypatch:
 def test_what_is_remembered_of_a_folder_does_not_grow_with_its_files(shelf: Shelf) -> None:
     shelf.bring(1, tree())
     assert shelf.memory.stat().st_size < 500
+
+
+def test_a_file_of_a_history_beyond_the_limit_stays_in_the_store(box: Box) -> None:
+    (box.api / "src").mkdir()
+    (box.api / "src/large").write_bytes(b"large" * 1000)
+    (box.api / "src/small").write_bytes(b"small")
+    git(box.api, "add", "src")
+    git(box.api, "commit", "-q", "-m", "large")
+    git(box.api, "sparse-checkout", "set", "none")
+    done = box.pull(limits=Limits(file=4000))
+    assert (done.result, done.complete) == ("new", True)
+    assert [(item.path, item.reason) for item in done.refused] == [("api/src/large", "limit.file")]
+    assert [path.name for path in (box.folder() / "api/src").iterdir()] == ["small"]
+    assert box.stored("snapshot", "src/large", 1) == "large" * 1000
+    assert box.pull(limits=Limits(file=4000)).result == "unchanged"
 
 
 def test_what_was_kept_back_is_told_again_as_long_as_it_is_there(box: Box) -> None:

@@ -152,7 +152,6 @@ CASES: dict[str, tuple[Callable[[Forge], bytes], str]] = {
     "delta-bomb": (lambda f: f.answer(f.unit(f.tree(), pack=delta_bomb())), "git.limit"),
     "zip-bomb": (blob_bomb, "limit.unpacked"),
     "count-bomb": (big_tree, "limit.paths"),
-    "file-too-large": (lambda f: f.answer(f.unit(f.nested(b"big", FILE, f.blob(os.urandom(3 << 20))))), "limit.file"),
     "refs-50k": (refs(*(f"refs/heads/b{at}" for at in range(2001))), "limit.refs"),
     "units-201": (lambda f: sealed(b"".join(record(kind="same", unit="repo", path=f"r{at}", state="0" * 64)
                                             for at in range(300))), "proto.base"),
@@ -249,7 +248,7 @@ def kept_at_home(box: Box) -> dict[str, object]:
 def test_a_hostile_answer_lands_nothing(
     honest: Box, forge: Forge, tmp_path: Path, make: Callable[[Forge], bytes], code: str
 ) -> None:
-    limits = {"zip-bomb": Limits(ratio_from=1 << 20), "file-too-large": Limits(file=2 << 20)}
+    limits = {"zip-bomb": Limits(ratio_from=1 << 20)}
     name = next(name for name, case in CASES.items() if case == (make, code))
     before, outside = kept_at_home(honest), everything(honest.workspace)
     done = honest.pull(open_stream=lambda _: replaying(make(forge), tmp_path), limits=limits.get(name, QUICK))

@@ -19,7 +19,7 @@ from pifleet.results.plain.index import Index
 from pifleet.results.plain.journal import Journal
 from pifleet.results.plain.layers import Layer
 from pifleet.results.plain.plan import Kept
-from pifleet.results.plain.update import Shape, Update
+from pifleet.results.plain.update import Shape, Update, batches
 from pifleet.results.plain.writer import Writer
 from pifleet.results.store.contents import SHOWN, Contents, File
 from pifleet.results.store.homegit import HomeGit
@@ -28,7 +28,6 @@ from pifleet.results.units import TREES, Unit
 RECEIPT = "receipt.json"
 _NUMBER = re.compile(rb'^ "generation": (\d{1,9}),$', re.MULTILINE)
 _SPARE = 64 << 20
-_BATCH = 10_000
 
 
 @dataclass(frozen=True)
@@ -101,16 +100,11 @@ class Folder:
 
     def weigh(self, update: Update, contents: Contents, home: HomeGit, received: int) -> None:
         """Raises Refusal when what is to be written would be too much for the limits or for the disk."""
-        files, total = update.changed, 0
-        for batch in _batches(files):
-            sizes = contents.sizes(batch)
-            if max(sizes.values()) > self.limits.file:
-                raise Refusal("limit.file", f"a file of more than {self.limits.file} bytes")
-            total += sum(sizes[file.oid] for file in batch)
+        total = update.bytes
         if total > self.limits.unpacked:
             raise Refusal("limit.unpacked", f"{total} bytes of files; at most {self.limits.unpacked} are written")
         allowed = max(self.limits.ratio_from, self.limits.ratio * received)
-        new = _new(files, contents, home) if total > allowed else 0
+        new = _new(update.changed, contents, home) if total > allowed else 0
         if new > allowed:
             raise Refusal("limit.unpacked", f"{new} new bytes of files out of {received} received")
         free = shutil.disk_usage(self.path.parent.parent).free
@@ -148,14 +142,10 @@ class Folder:
         return descriptor
 
 
-def _batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
-    return (files[at : at + _BATCH] for at in range(0, len(files), _BATCH))
-
-
 def _new(files: Sequence[File], contents: Contents, home: HomeGit) -> int:
     """Bytes of those that home has not."""
     total = 0
-    for batch in _batches(list({file.oid: file for file in files}.values())):
+    for batch in batches(list({file.oid: file for file in files}.values())):
         sizes = contents.sizes(batch)
         total += sum(sizes[oid] for oid in sizes.keys() - home.sizes(sizes).keys())
     return total

@@ -3,7 +3,7 @@ It must not touch a disk, and knows no refs, generations or receipts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pifleet.results.limits import Limits
@@ -13,6 +13,7 @@ from pifleet.results.plain.plan import Kept, armed, both, by_folder, reason_agai
 from pifleet.results.store.contents import Contents, File
 
 _NO_HEAD = (False, False)
+_BATCH = 10_000
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Update:
     """From the shape `before` to one of these layers. Raises Refusal: name.conflict, limit.files, git.connectivity.
 
     `old` and `new` are the files of either by path, as far as they differ or lie at, above or below one of the paths
-    `near`. Folders that both have alike are not read: what is in them was judged when it came.
+    `near`. Folders that both have alike are not read: what is in them was judged when it came. `bytes` is how much is
+    to be written.
     """
 
     def __init__(self, before: Shape, layers: Sequence[Layer], contents: Contents, limits: Limits,
@@ -46,6 +48,7 @@ class Update:
         self._walk(b"", self._was.root, self._is.root)
         if self.after.count > limits.files:
             raise too_many(limits)
+        self.bytes = self._weighed()
 
     @property
     def after(self) -> Shape:
@@ -76,6 +79,19 @@ class Update:
         """The files of the new shape in a folder."""
         found = self._is.below(folder, self._is.at(folder))
         return sorted((file for file in found if file.path not in self._kept), key=by_folder)
+
+    def _weighed(self) -> int:
+        """Bytes of what is to be written. A file beyond the limit is kept back: an index or a history may name one."""
+        total = 0
+        for batch in batches(self.changed):
+            sizes = self._contents.sizes(batch)
+            for file in batch:
+                if sizes[file.oid] > self._limits.file:
+                    self._kept[file.path] = "limit.file"
+                    del self.new[file.path]
+                else:
+                    total += sizes[file.oid]
+        return total
 
     def _walk(self, path: bytes, old: Node, new: Node, inside: bool = False,
               head: tuple[bool, bool] = _NO_HEAD) -> None:
@@ -114,3 +130,8 @@ class Update:
             raise twice(path)
         self.new[path] = found[0]
         return True
+
+
+def batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
+    """So many files that looking up their sizes needs little memory."""
+    return (files[at : at + _BATCH] for at in range(0, len(files), _BATCH))
