@@ -54,13 +54,15 @@ def attempt(told: dict[str, Any], open_stream: Callable[[Sequence[str]], Stream]
 
 def leave_out_plain_files() -> None:
     """For this process: the other tools write one copy, and ours is the store. Only the receipt lies in the folder."""
-    apply = Writer.apply
+    Writer.apply = _receipt_only  # type: ignore[method-assign]
 
-    def receipt_only(self: Writer, changes: Changes) -> None:
-        wanted = [file for file in changes.wanted if file.path == RECEIPT.encode()]
-        apply(self, replace(changes, wanted=wanted, gone=[]))
 
-    Writer.apply = receipt_only  # type: ignore[method-assign]
+_apply = Writer.apply
+
+
+def _receipt_only(self: Writer, changes: Changes) -> None:
+    wanted = [file for file in changes.wanted if file.path == RECEIPT.encode()]
+    _apply(self, replace(changes, wanted=wanted, gone=[]))
 
 
 if __name__ == "__main__":

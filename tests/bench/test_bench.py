@@ -1,6 +1,7 @@
 """The bench itself: a relay that only delays and counts, and verdicts that follow from the numbers."""
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.link import Link
 from tests.bench.methods import GitFetch, Ours, Sandbox, rsync, tar_zstd
-from tests.bench.place import git, run
+from tests.bench.place import PYTHON, ROOT, git, run
 from tests.bench.table import ratio, shown, worst
 from tests.bench.workloads import Content, change_lines, names, repository
 
@@ -95,3 +96,19 @@ def test_a_row_without_a_bar_is_never_over() -> None:
 def test_values_are_short() -> None:
     assert [shown(999, "B"), shown(1500, "B"), shown(2.5e9, "B"), shown(0.123, "s")] == [
         "999 B", "1.5 kB", "2.5 GB", "0.12 s"]
+
+
+def test_a_process_may_make_any_number_of_pulls_without_plain_files(tmp_path: Path) -> None:
+    code = """\
+from pathlib import Path
+from tests.bench import home
+from tests.bench.methods import Ours, Sandbox
+for _ in range(2000):
+    home.leave_out_plain_files()
+box = Sandbox(Path("box"))
+(box.workspace / "work.txt").write_text("work")
+home.bring(Ours(box, Path("results").absolute()).told())
+print(sorted(path.name for path in Path("results/bench/main").iterdir()))
+"""
+    done = run([PYTHON, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done == b"['receipt.json']\n"
