@@ -95,4 +95,4 @@ class TestGondolinByNature:
 
     def proof(self, box: Box) -> dict[str, dict[str, str]]:
         [found] = box.farm.pifleet("verify", "ana", "-o", "json").json["sandboxes"]
-        return {row["name"]: row for row in found["checks"]}
+        return {row["check"]: row for row in found["checks"]}
