@@ -56,3 +56,11 @@ def test_everything_can_be_taken_away(shown: str) -> None:
     assert not Path("/var/lib/pifleet").exists()
     assert not Path("/etc/pifleet").exists()
     assert "pi-ana:" not in Path("/etc/passwd").read_text()
+
+
+def test_taken_away_it_is_made_again_beside_the_results_of_before(shown: str) -> None:
+    again = demo()
+    demo("--remove")
+
+    assert "pifleet run ana" in again
+    assert WORDS in again
