@@ -15,7 +15,8 @@ from pifleet.errors import PifleetError, Refused
 from pifleet.results.choosing import Chosen, Part, explained
 from pifleet.results.limits import Refusal
 from pifleet.results.outcome import Item
-from pifleet.results.plain.disk import FOLDER, Walk, permissions, put
+from pifleet.results.plain.disk import FOLDER, Walk, permissions
+from pifleet.results.plain.placing import put
 from pifleet.results.plain.plan import Kept, Plan
 from pifleet.results.review import files_of, is_file
 from pifleet.results.store.contents import Contents, File

@@ -62,6 +62,14 @@ class Shelf:
     def _blob(self, data: bytes) -> bytes:
         return git(self._store, "hash-object", "-w", "--stdin", data=data)
 
+    def cut_short(self, data: bytes) -> None:
+        """Let the store's object of these bytes still say what it is, and hold only the first of them."""
+        oid = self._blob(data).decode()
+        loose = self._store / "objects" / oid[:2] / oid[2:]
+        whole = loose.read_bytes()
+        loose.unlink()
+        loose.write_bytes(whole[: len(whole) // 2])
+
     def unit(self, **commits: str) -> Unit:
         return Unit("repo", b"api", "", dict.fromkeys(_FACTS, "") | {"stashes": []} | commits)
 

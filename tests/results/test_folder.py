@@ -293,6 +293,27 @@ def test_big_files_are_put_together_from_their_blocks(shelf: Shelf) -> None:
     assert shelf.there()["big"] == b"small"
 
 
+def test_a_big_file_takes_from_the_one_before_it_what_did_not_change(shelf: Shelf) -> None:
+    blocks = [os.urandom(100_000) for _ in range(4)]
+    newer = [b"new at the front", blocks[2], b"between", blocks[0], blocks[0], b"end"]
+    shelf.bring(1, {}, blocks=shelf.blocks({"big": blocks}))
+    update = shelf.blocks({"big": newer})
+    shelf.cut_short(blocks[0])
+    shelf.cut_short(blocks[2])
+    assert shelf.bring(2, {}, blocks=update) == {}
+    assert (shelf.api / "big").read_bytes() == b"".join(newer)
+
+
+def test_a_big_file_takes_nothing_from_one_that_a_person_changed(shelf: Shelf) -> None:
+    blocks = [os.urandom(100_000), os.urandom(100_000)]
+    shelf.bring(1, {}, blocks=shelf.blocks({"big": blocks}))
+    with (shelf.api / "big").open("r+b") as file:
+        file.write(b"mine")
+    assert shelf.bring(2, {}, blocks=shelf.blocks({"big": [*blocks, b"end"]})) == {"api/big": "changed.here"}
+    assert (shelf.api / "big.generation-2").read_bytes() == b"".join([*blocks, b"end"])
+    assert (shelf.api / "big").read_bytes() == b"mine" + b"".join(blocks)[4:]
+
+
 def test_an_artifact_that_is_part_of_the_work_is_one_file(shelf: Shelf) -> None:
     artifacts = shelf.commit({"out": b"made", "more": b"made"})
     shelf.bring(1, {"out": b"made"}, artifacts=artifacts)

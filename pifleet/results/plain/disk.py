@@ -1,5 +1,5 @@
 """Owns every look at and every step in a plain folder: by folders that are held open, and through no link.
-It must not decide what is written or removed."""
+It must not write a file, nor decide what is written or removed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from typing import IO
 
 from pifleet.results.limits import Refusal
 from pifleet.results.names import shown
-from pifleet.results.plain.index import UNKNOWN, facts_of
+from pifleet.results.plain.blocks import blocks
 from pifleet.results.store.contents import Contents, File
 from pifleet.results.store.trees import EXECUTABLE_MODE
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
 
 
@@ -102,20 +101,13 @@ def holds(folder: int, name: bytes, file: File, contents: Contents) -> bool:
     if not stat.S_ISREG(seen.st_mode):
         return False
     try:
-        blobs = _blobs(file, contents) if file.blocks else [(file.oid, seen.st_size)]
+        blobs = blocks(file, contents) if file.blocks else [(file.oid, seen.st_size)]
         if sum(size for _, size in blobs) != seen.st_size:
             return False
-        with os.fdopen(os.open(name, _READ, dir_fd=folder), "rb") as opened:
+        with os.fdopen(os.open(name, READ, dir_fd=folder), "rb") as opened:
             return all(_next_id(opened, size) == oid for oid, size in blobs) and not opened.read(1)
     except (Refusal, PermissionError):  # no more in the store, or not ours to read: it cannot be told
         return False
-
-
-def _blobs(file: File, contents: Contents) -> list[tuple[str, int]]:
-    """(id, size) of the blocks of a file."""
-    blocks = [File(path, mode, oid) for path, mode, oid in contents.objects.leaves(file.oid)]
-    sizes = contents.sizes(blocks)
-    return [(block.oid, sizes[block.oid]) for block in blocks]
 
 
 def blob_id(data: bytes) -> str:
@@ -134,38 +126,3 @@ def _next_id(source: IO[bytes], size: int) -> str:
 
 def permissions(file: File) -> int:
     return 0o755 if file.mode == EXECUTABLE_MODE else 0o644
-
-
-def put(folder: int, name: bytes, file: File, contents: Contents, *, temporary: bytes, mode: int,
-        over: os.stat_result | None) -> bytes | None:
-    """Let a whole file, with the permissions `mode`, take the place of what was seen (`over`), or of nothing.
-
-    Returns the facts by which it is known again, or None where something else lies there by now; then that stays.
-    """
-    try:
-        made = _make(folder, temporary, file, contents, mode)
-        now = look(folder, name)
-        if (now and facts_of(now)) != (over and facts_of(over)):
-            os.unlink(temporary, dir_fd=folder)
-            return None
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
-    placed = os.lstat(name, dir_fd=folder)
-    same = (made.st_ino, made.st_size, made.st_mtime_ns) == (placed.st_ino, placed.st_size, placed.st_mtime_ns)
-    return facts_of(placed) if same else UNKNOWN
-
-
-def _make(folder: int, name: bytes, file: File, contents: Contents, mode: int) -> os.stat_result:
-    if file.link:
-        os.symlink(contents.target(file), name, dir_fd=folder)
-        return os.lstat(name, dir_fd=folder)
-    descriptor = os.open(name, _NEW, 0o600, dir_fd=folder)
-    try:
-        contents.copy(file, descriptor)
-        os.fchmod(descriptor, mode)
-        return os.fstat(descriptor)
-    finally:
-        os.close(descriptor)

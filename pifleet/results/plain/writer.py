@@ -14,9 +14,10 @@ import os
 import stat
 
 from pifleet.results.names import shown
-from pifleet.results.plain.disk import Blocked, Walk, holds, look, permissions, put
+from pifleet.results.plain.disk import Blocked, Walk, holds, look, permissions
 from pifleet.results.plain.index import Changes, Record, facts_of, memorable, place
 from pifleet.results.plain.journal import Journal
+from pifleet.results.plain.placing import put
 from pifleet.results.plain.update import Update
 from pifleet.results.store.contents import Contents, File
 
@@ -86,7 +87,7 @@ class Writer:
         outer, _, name = file.path.rpartition(b"/")
         facts = None
         while facts is None:
-            folder, mode = self._walk.to(outer, make=True), permissions(file)
+            folder, mode, found = self._walk.to(outer, make=True), permissions(file), None
             if seen := look(folder, name):
                 found = self._match(folder, name, seen, file.path, file)
                 if found is None:
@@ -96,7 +97,8 @@ class Writer:
                     break
                 if not found.link and stat.S_IMODE(seen.st_mode) != permissions(found):
                     mode = stat.S_IMODE(seen.st_mode) & 0o777  # a person's choice, which outlives the content
-            facts = put(folder, name, file, self._contents, temporary=self._temporary, mode=mode, over=seen)
+            facts = put(folder, name, file, self._contents, temporary=self._temporary, mode=mode, over=seen,
+                        old=found)
         self.written[file.path] = memorable(facts)
         return None
 
