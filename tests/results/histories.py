@@ -9,6 +9,7 @@ The same seed and number make the same history; a failure prints the command tha
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -111,10 +112,11 @@ class History:
         """The sandbox goes only after a complete pull; what stands in the way of one is removed first."""
         done = self._pull()
         if not done.complete:
-            for hurdle in holdings(self.box, BOUNDS).hurdles:
+            there = holdings(self.box, BOUNDS)
+            for hurdle in there.hurdles:
                 removed(self.box.workspace, hurdle)
-            for root in self.agent.repositories():
-                self.agent.git(root, "tag", "-d", git_acts.UNNAMED)
+            for root in there.repositories:  # the bare ones too, since a copy has its tags
+                self.agent.git(self.box.workspace / os.fsdecode(root), "tag", "-d", git_acts.UNNAMED)
             self.journal.append("hurdles removed")
             done = self._pull()
         again = self._pull()

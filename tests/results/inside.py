@@ -13,6 +13,7 @@ import ast
 import dataclasses
 import errno
 import io
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -76,10 +77,11 @@ def main(verb: str, asked: str, count: str = "0") -> None:
     elif verb == "hold":
         print(dataclasses.asdict(holdings(box, Bounds(**ast.literal_eval(asked)))))
     elif verb == "clear":
-        for hurdle in holdings(box, Bounds(**ast.literal_eval(asked))).hurdles:
+        there = holdings(box, Bounds(**ast.literal_eval(asked)))
+        for hurdle in there.hurdles:
             file_acts.removed(box.workspace, hurdle)
-        for root in Agent(box, Random()).repositories():
-            Agent(box, Random()).git(root, "tag", "-d", git_acts.UNNAMED)
+        for root in there.repositories:  # the bare ones too, since a copy has its tags
+            Agent(box, Random()).git(box.workspace / os.fsdecode(root), "tag", "-d", git_acts.UNNAMED)
     else:
         sys.exit(f"no such verb: {verb}")
 
