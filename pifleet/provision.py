@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pifleet import returning
 from pifleet.converge import converge
 from pifleet.converge.listen import HostRun
 from pifleet.desired import Spec
@@ -15,11 +14,12 @@ from pifleet.errors import Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.lock import locked
 from pifleet.look import Look, look, read_secrets
-from pifleet.moving import as_it_is, bring_back, finish_moves, finish_removals, staying
 from pifleet.patterns import patterns
 from pifleet.plan import ENDING, Step
 from pifleet.report import Outcome
-from pifleet.rescue import Rescue, changed_since, rescue
+from pifleet.rescue import returning
+from pifleet.rescue.home import Rescue, changed_since, rescue
+from pifleet.rescue.moving import as_it_is, bring_back, finish_moves, finish_removals, staying
 from pifleet.results import Pull
 
 

@@ -14,7 +14,7 @@ from pifleet.cli.call import Call, verb
 from pifleet.cli.home import failed, show_pulls
 from pifleet.errors import BadInput
 from pifleet.report import document, exit_code
-from pifleet.rescue import pull_of, puller
+from pifleet.rescue.home import pull_of, puller
 from pifleet.results import Pull
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}

@@ -21,7 +21,7 @@ from pifleet.operate import Act, Say
 from pifleet.phrases import count, listed
 from pifleet.removal import Target, remove, targets
 from pifleet.report import Outcome, document, exit_code
-from pifleet.rescue import not_home, pull_of, puller
+from pifleet.rescue.home import not_home, pull_of, puller
 from pifleet.results import Pull
 from pifleet.sandbox import Driver
 from pifleet.wording import choose, show

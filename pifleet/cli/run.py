@@ -20,7 +20,7 @@ from pifleet.operate import Did, Say
 from pifleet.output import Row, mark
 from pifleet.phrases import seconds
 from pifleet.report import document, exit_code, merge, names_of
-from pifleet.rescue import pull_of, puller
+from pifleet.rescue.home import pull_of, puller
 from pifleet.sandbox import Driver, runs
 from pifleet.sandbox.outcome import Outcome
 

@@ -18,7 +18,7 @@ JOURNEY = (
     {"inventory"},
     {"connection", "lock", "observe", "desired", "plan", "place", "patterns"},
     {"look", "converge"},
-    {"provision", "rescue", "moving", "leaving", "returning", "playbook", "sandbox", "results", "doctor", "operate",
+    {"provision", "rescue", "playbook", "sandbox", "results", "doctor", "operate",
      "status", "verify", "removal", "traffic", "usage"},
     {"output"},
     {"cli"},

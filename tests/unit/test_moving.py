@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from pifleet import leaving, returning
 from pifleet.cli.remove import moving
 from pifleet.fleet import Fleet, Host, Sandbox
 from pifleet.look import Look, Selection, with_moves
@@ -17,6 +16,7 @@ from pifleet.observe import Observed
 from pifleet.place import Placement, Trace, place
 from pifleet.plan import Plan, Step
 from pifleet.removal import own_paths, targets
+from pifleet.rescue import leaving, returning
 from tests.unit.fleets import box, fleet
 
 DOCKER, BOTH, SHELLS = (

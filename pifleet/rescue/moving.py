@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pifleet import leaving
 from pifleet.errors import SandboxFailed, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
@@ -15,7 +14,8 @@ from pifleet.look import Look, look, seen_box
 from pifleet.operate import Say, each
 from pifleet.phrases import size
 from pifleet.removal import remove, target
-from pifleet.rescue import Rescue, changed_since, puller
+from pifleet.rescue import leaving
+from pifleet.rescue.home import Rescue, changed_since, puller
 from pifleet.results import Limits, differences, put_back
 from pifleet.sandbox import Driver, driver_for
 
