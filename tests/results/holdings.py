@@ -81,9 +81,10 @@ def _walk(top: bytes, prefix: bytes, files: dict[bytes, Content], hurdles: set[b
     """Fills `files` and `hurdles`; yields the places of repositories, bare ones too."""
     children = sorted(os.scandir(os.path.join(top, prefix)), key=lambda child: child.name)
     names = {child.name for child in children}
-    if b".git" in names or names >= BARE:
+    bare = names >= BARE and b".git" not in names and not _tracked(os.path.join(top, prefix.rstrip(b"/")))
+    if bare or b".git" in names:
         yield prefix.rstrip(b"/")
-    if names >= BARE and b".git" not in names:
+    if bare:
         return
     for child in children:
         path = prefix + child.name
@@ -100,6 +101,12 @@ def _walk(top: bytes, prefix: bytes, files: dict[bytes, Content], hurdles: set[b
         else:
             program = bool(child.stat().st_mode & 0o100)
             files[path] = content_of(Path(os.fsdecode(child.path)).read_bytes(), program=program)
+
+
+def _tracked(folder: bytes) -> bool:
+    """Whether the repository around a bare one has it as content: then it is some files among others."""
+    around, name = os.path.split(folder)
+    return bool(_git(around, "--literal-pathspecs", "ls-files", "-z", "--", os.fsdecode(name)))
 
 
 def _git(root: bytes, *args: str) -> bytes:
