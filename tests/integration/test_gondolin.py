@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.farm import Done
 from tests.integration.gondolin_work import FILES, RPC, script
-from tests.integration.micro_farm import PATIENCE, POISON, ROOT, Micro, wait
+from tests.integration.micro_farm import PATIENCE, PLACE, POISON, ROOT, Micro, wait
 
 # Kills pi, and tells the seconds until no machine runs.
 KILL = """
@@ -19,6 +19,15 @@ started = time.monotonic()
 while subprocess.run(["pgrep", "-f", "^qemu-system"], stdout=subprocess.DEVNULL).returncode == 0:
     time.sleep(0.05)
 print(time.monotonic() - started)
+"""
+# Runs a command with an input that goes on, and kills its client once it has answered.
+GIVE_UP = """
+import subprocess, sys
+client = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+client.stdin.write(b"given\\n")
+client.stdin.flush()
+print(client.stdout.readline().decode())
+subprocess.run(["pkill", "-KILL", "-f", "programs/inside"], check=True)
 """
 
 
@@ -74,6 +83,19 @@ class TestVerbs:
         done = micro.pifleet("exec", "ana", "--", "sh", "-c", "cat; id -u; exit 7", stdin="hello\n")
 
         assert (done.code, done.out) == (7, "hello\n0\n")
+
+    def test_a_command_that_does_not_read_what_it_is_given_ends_by_itself(self, micro: Micro) -> None:
+        words = ("sh", "-c", "head -c 4; echo err >&2; exit 7")
+        done = micro.pifleet("exec", "ana", "--", *words, stdin="megabytes" * (1 << 19))
+
+        assert (done.code, done.out, "err" in done.err) == (7, "mega", True)
+
+    def test_a_command_that_is_given_up_ends_with_all_that_was_started_for_it(self, micro: Micro) -> None:
+        inside = (*PLACE, "ana-main", "agent", "/", "inside", "/", "sh", "-c", "sleep 600 & exec cat")
+
+        assert micro.host.inside("timeout", str(PATIENCE), "python3", "-c", GIVE_UP, *inside) == "given"
+        left = ("exec", "ana", "--", "pgrep", "--older", "5", "-x", "cat|sleep")
+        wait(lambda: micro.pifleet(*left).code == 1, 30, "all of it ended")
 
     def test_files_are_put_for_the_developer(self, micro: Micro, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("notes\n")

@@ -11,7 +11,6 @@ from tests.integration.micro_farm import ROOT, Micro
 from tests.integration.parity import (
     ACTS,
     Box,
-    bytes_go_in_and_come_out_as_they_are,
     it_has_no_power,
     pi_is_the_pinned_one,
 )
@@ -45,11 +44,8 @@ def gondolin(micro: Micro) -> Box:
 Act = Callable[[Box], None]
 # A command is root's, in a guest of its own in which there is no pi: see TestGondolinByNature.
 DIFFERS = {"gondolin": (it_has_no_power, pi_is_the_pinned_one)}
-# Gondolin 0.12's sandboxd writes a command's input and reads its output in turn, and blocks in the first.
-STUCK = pytest.mark.xfail(run=False, reason="megabytes both ways at once hang in Gondolin's guest: docs/gondolin.md")
-HANGS = {("gondolin", bytes_go_in_and_come_out_as_they_are)}
-CASES = [pytest.param(pattern, act, marks=[STUCK] if (pattern, act) in HANGS else [])
-         for pattern in ("docker", "openshell", "gondolin") for act in ACTS if act not in DIFFERS.get(pattern, ())]
+CASES = [(pattern, act) for pattern in ("docker", "openshell", "gondolin") for act in ACTS
+         if act not in DIFFERS.get(pattern, ())]
 
 
 @pytest.mark.parametrize(("pattern", "act"), CASES, ids=lambda word: getattr(word, "__name__", word))

@@ -43,7 +43,7 @@ export async function run(request: Request, streams: Streams = {}): Promise<numb
 				else reject(new Error(end.failure));
 			}
 		});
-		send(socket, KIND.request, request);
+		send(socket, KIND.request, streams.input ? { ...request, input: true } : request);
 	}).finally(() => {
 		streams.signal?.removeEventListener("abort", abort);
 		socket.destroy();

@@ -14,6 +14,8 @@ export type Request = {
 	argv: string[];
 	cwd: string;
 	env?: Record<string, string>;
+	/** Its standard input is what comes in frames until `eof`; empty without. */
+	input?: true;
 	/** The command gets a terminal of this size. */
 	size?: Size;
 };

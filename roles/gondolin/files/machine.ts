@@ -43,6 +43,12 @@ ip route del default`;
 const MARK = "PIFLEET_COMMAND";
 const END = `for p in /proc/[0-9]*; do grep -qsz "^${MARK}=$1$" $p/environ && kill -KILL \${p#/proc/}; done; :`;
 
+// Gondolin 0.12's guest writes a command's input and reads its output in turn, and waits in both: megabytes both ways would
+// stop it. So what is fed to a command goes to one of its own, which hands it on through a pipe that both of them know.
+const MEET = '[ -p "$0" ] || mkfifo "$0" 2>/dev/null';
+const FEED = `${MEET}; exec >"$0"; rm "$0"; exec cat`;
+const FED = `${MEET}; exec <"$0"; exec "$@"`;
+
 class Machine {
 	private readonly settings: Settings;
 	private readonly accel: string;
@@ -172,24 +178,31 @@ async function command(
 ): Promise<End> {
 	const mark = crypto.randomUUID();
 	const pty = request.size !== undefined;
+	const fed = request.input === true && !pty;
+	const pipe = `/run/input-${mark}`;
+	const env = { ...request.env, [MARK]: mark };
+	const { cwd } = request;
+	const feeder = fed ? vm.exec(["/bin/sh", "-c", FEED, pipe], { cwd, env, stdin: true, signal: gone }) : undefined;
+	feeder?.catch(() => {}); // a command need not read what it is given
 	// Found by its name like in a shell: the machine takes whole paths only.
 	const argv = ["/usr/bin/env", "--", ...request.argv];
-	const started = vm.exec(argv, {
-		cwd: request.cwd,
-		env: { ...request.env, [MARK]: mark },
-		stdin: true,
+	const started = vm.exec(fed ? ["/bin/sh", "-c", FED, pipe, ...argv] : argv, {
+		cwd,
+		env,
+		stdin: pty,
 		pty,
 		stdout: "pipe",
 		stderr: "pipe",
 		signal: gone,
 	});
+	const input = feeder ?? (pty ? started : undefined);
 	let taken = 0;
 	listen((kind, data) => {
 		if (kind === KIND.input) {
 			taken += data.length;
-			if (taken <= INPUT_LIMIT) started.write(data);
+			if (taken <= INPUT_LIMIT) input?.write(data);
 			else refuse(socket, "a command's input may have 512 MiB at the most");
-		} else if (kind === KIND.eof) started.end();
+		} else if (kind === KIND.eof) input?.end();
 		else if (kind === KIND.size) {
 			const size = JSON.parse(data.toString()) as Size;
 			started.resize(size.rows, size.columns);
@@ -205,6 +218,7 @@ async function command(
 		const result = await started;
 		return { code: result.signal ? 128 + result.signal : result.exitCode };
 	} finally {
+		feeder?.end();
 		if (gone.aborted) await vm.exec(["/bin/sh", "-c", END, "sh", mark]);
 	}
 }
