@@ -9,7 +9,7 @@ WORKSPACE, HOME = "/workspace", "/home/pi"
 REPO = f"{WORKSPACE}/api"
 BAITS = f"{HOME}/baits"
 # pi itself, without what pifleet's own program of that name tells it.
-PI = "$(dirname $(dirname $(readlink -f $(command -v pi))))/node_modules/@earendil-works/pi-coding-agent/dist/cli.js"
+PI = "$(dirname $(dirname $(readlink -f $(command -v pi))))/node_modules/.bin/pi"
 IN_PROJECT = f"cd {WORKSPACE} && node {PI} --approve -p hello || true"
 
 
