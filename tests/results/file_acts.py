@@ -181,7 +181,7 @@ def _write_rules(path: Path, text: str) -> None:
 def removed(workspace: Path, hurdle: bytes) -> None:
     """Take away what no pull can take along."""
     path = workspace / os.fsdecode(hurdle)
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
