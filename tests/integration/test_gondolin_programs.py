@@ -1,4 +1,4 @@
-"""Our TypeScript of pattern gondolin, held against the very packages that it runs with."""
+"""Our programs of pattern gondolin, held against the types of the very packages that they run with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_it_has_the_types_of_the_installed_packages(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text(json.dumps({"private": True, "type": "module"}))
     install = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=optional", *pinned, *COMPILER]
     subprocess.run(install, cwd=tmp_path, check=True, timeout=600, capture_output=True)
-    for source in [*PROGRAMS.glob("*.ts"), PROGRAMS / "tsconfig.json"]:
+    for source in [*PROGRAMS.glob("*.[jt]s"), PROGRAMS / "tsconfig.json"]:
         shutil.copy(source, tmp_path)
 
     checked = subprocess.run(["node_modules/.bin/tsc", "-p", "tsconfig.json"], cwd=tmp_path, capture_output=True,

@@ -27,7 +27,7 @@ RUNTIMES = names.PROGRAMS / "gondolin"
 EMPTY = RUNTIMES / "empty"
 ETC = names.ETC / "gondolin"
 ACCELERATION = ETC / "acceleration"
-PROGRAMS = ("client.ts", "extension.ts", "frames.ts", "inside.ts", "machine.ts", "prove.ts")
+PROGRAMS = ("client.js", "extension.ts", "frames.js", "guest.js", "inside.js", "machine.js", "prove.js")
 TOOLS = ("inside", "pi", "rg")
 # A folder that Python runs as a program.
 PLACES = names.PROGRAMS / "places"
@@ -91,7 +91,7 @@ def service(box: Sandbox, home: PurePosixPath | None = None) -> dict[str, Any]:
     reads = [*(PLACES / name for name in MODULES), names.PROGRAMS / "keeper", ACCELERATION,
              box.root / "etc" / "place.json", box.root / "etc" / "machine.json"]
     if home:
-        reads += [home / "programs" / "machine.ts", home / "programs" / "frames.ts"]
+        reads += [home / "programs" / name for name in ("machine.js", "guest.js", "frames.js")]
     return {"name": SERVICE + box.id, "argv": ["/usr/bin/python3", "-I", str(PLACES), "keep", box.id], "user": "",
             "reload": "", "reads": [str(path) for path in reads], "part": PART}
 

@@ -14,7 +14,7 @@ import {
 	createWriteToolDefinition,
 	type ExtensionAPI,
 } from "@earendil-works/pi-coding-agent";
-import { hold, run, type Streams, WORKSPACE } from "./client.ts";
+import { hold, run, type Streams, WORKSPACE } from "./client.js";
 
 // What a tool may tell the guest of pi; nothing else of this process's environment goes there.
 const TOLD = /^(AI_AGENT|PI_(SESSION_ID|SESSION_FILE|PROVIDER|MODEL|REASONING_LEVEL)|PI_CODING_AGENT)$/;

@@ -3,16 +3,13 @@
  * It must not know who calls it; its exit code is the command's, 255 when there is no machine.
  */
 
-import { run } from "./client.ts";
-import type { Size } from "./frames.ts";
+import { run } from "./client.js";
 
 const UNREACHABLE = 255;
 const terminal = process.stdin.isTTY && process.stdout.isTTY;
 const [cwd = "", ...argv] = process.argv.slice(2);
 
-function size(): Size {
-	return { rows: process.stdout.rows, columns: process.stdout.columns };
-}
+const size = () => ({ rows: process.stdout.rows, columns: process.stdout.columns });
 
 try {
 	if (terminal) process.stdin.setRawMode(true);

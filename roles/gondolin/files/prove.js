@@ -9,8 +9,10 @@ import { VM } from "@earendil-works/gondolin";
 const SECONDS = { kvm: 30, tcg: 300 };
 const image = process.argv[2] ?? "";
 
-async function boots(accel: "kvm" | "tcg"): Promise<boolean> {
-	let vm: VM | undefined;
+/** @param {"kvm" | "tcg"} accel */
+async function boots(accel) {
+	/** @type {VM | undefined} */
+	let vm;
 	try {
 		vm = await VM.create({
 			sandbox: { imagePath: image, accel, netEnabled: false },
@@ -27,7 +29,7 @@ async function boots(accel: "kvm" | "tcg"): Promise<boolean> {
 	}
 }
 
-function hasKvm(): boolean {
+function hasKvm() {
 	try {
 		accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
 		return true;

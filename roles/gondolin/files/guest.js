@@ -1,0 +1,115 @@
+/**
+ * Owns a sandbox's one micro-VM: started for the first who asks, ended soon after the last has gone.
+ * It must not know who asks, or for what.
+ */
+
+import * as gondolin from "@earendil-works/gondolin";
+
+/**
+ * What root wrote for this sandbox: among it the bytes of the guest's memory, where the egress
+ * proxy of the host answers this sandbox, name and port by which the guest reaches it, and all variables that the guest has.
+ * @typedef {{
+ *   image: string, cpus: number, memory: number, socket: string, workspace: string, egress: string,
+ *   proxy: { host: string, port: number }, env: Record<string, string>, startSeconds: number, lingerSeconds: number,
+ * }} Settings
+ */
+
+// Gondolin keeps what a command has not read yet, drops what is more than its limit, and tells nobody. With this limit it
+// keeps all of one input, and a longer one is refused.
+export const INPUT_LIMIT = 512 * 1024 * 1024;
+
+// The guest has one way out and no name server, like a container without a network. It is root there and could undo that:
+// what really closes its network is that this program's own has nothing in it but the forward to the proxy.
+const CLOSE = `set -e
+address=$(getent ahostsv4 "$1" | { read -r first rest; echo "$first"; })
+echo "$address $1" >> /etc/hosts
+: > /etc/resolv.conf
+ip route add "$address" via 192.168.127.1
+ip route del default`;
+
+export class Machine {
+	/** @type {Promise<gondolin.VM> | undefined} */
+	#vm;
+	/** @type {NodeJS.Timeout | undefined} */
+	#ending;
+	#users = 0;
+	#settings;
+	#accel;
+
+	/**
+	 * @param {Settings} settings
+	 * @param {string} accel
+	 */
+	constructor(settings, accel) {
+		this.#settings = settings;
+		this.#accel = accel;
+	}
+
+	/** The running machine, until `leave`. Throws when it does not start. */
+	async enter() {
+		clearTimeout(this.#ending);
+		this.#users += 1;
+		this.#vm ??= this.#boot();
+		return this.#vm;
+	}
+
+	leave() {
+		this.#users -= 1;
+		clearTimeout(this.#ending);
+		if (this.#users === 0) this.#ending = setTimeout(() => this.#end(), this.#settings.lingerSeconds * 1000);
+	}
+
+	/**
+	 * Forget a machine that no longer answers, so that the next who asks gets a new one.
+	 * @param {gondolin.VM} vm
+	 */
+	lost(vm) {
+		if (vm.getHostPid() === null) this.#end();
+	}
+
+	#end() {
+		const vm = this.#vm;
+		this.#vm = undefined;
+		vm?.then((running) => running.close()).catch((error) => log(`the micro-VM did not end: ${error.message}`));
+	}
+
+	#boot() {
+		const started = this.#start();
+		started.catch(() => {
+			this.#vm = undefined;
+		});
+		return started;
+	}
+
+	async #start() {
+		const settings = this.#settings;
+		const name = `${settings.proxy.host}:${settings.proxy.port}`;
+		const vm = await gondolin.VM.create({
+			sandbox: {
+				imagePath: settings.image,
+				accel: this.#accel,
+				maxQueuedStdinBytes: INPUT_LIMIT,
+				maxTotalQueuedStdinBytes: 2 * INPUT_LIMIT,
+			},
+			cpus: settings.cpus,
+			memory: `${Math.floor(settings.memory / 1048576)}M`,
+			startTimeoutMs: settings.startSeconds * 1000,
+			sessionLabel: "pifleet",
+			env: settings.env,
+			vfs: { mounts: { [settings.workspace]: new gondolin.RealFSProvider(settings.workspace) } },
+			dns: { mode: "synthetic", syntheticHostMapping: "per-host" },
+			tcp: { hosts: { [name]: `127.0.0.1:${settings.proxy.port}` } },
+			httpHooks: gondolin.createHttpHooks({ allowedHosts: [] }).httpHooks,
+			allowWebSockets: false,
+		});
+		const closed = await vm.exec(["/bin/sh", "-c", CLOSE, "sh", settings.proxy.host]);
+		if (closed.exitCode === 0) return vm;
+		await vm.close();
+		throw new Error(`its network could not be closed: ${closed.stderr.trim()}`);
+	}
+}
+
+/** @param {string} text */
+function log(text) {
+	process.stderr.write(`${text}\n`);
+}
