@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,22 +26,38 @@ REQUEST: dict[str, Any] = {
 OF_THE_GUEST = ("raw ", "a new ", "read /", "write /", "a file ", "block devices", "processes of others",
                 "the memory of others")
 ATTEMPTS = [name for name, _ in escape_agent.attempts(REQUEST) if not name.startswith(OF_THE_GUEST)]
-# What the control need not have here besides.
-WITHOUT_ENGINE = {"socket /run/docker.sock", "socket /run/containerd/containerd.sock", "tcp to the engine's bridge",
-                  "proxy to the engine's bridge", "folder /var/lib/docker"}
+# What a host with an engine has, so that the control reaches it here too.
+DOCKER, BRIDGE = "/var/lib/docker", "172.17.0.1/32"
+SOCKETS_OF_ENGINES = ("/run/docker.sock", "/run/containerd/containerd.sock")
+ENGINE = """
+import os, socket, sys, threading
+def answer(path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(path)
+    door.listen()
+    while True:
+        door.accept()[0].close()
+for path in sys.argv[1:]:
+    threading.Thread(target=answer, args=(path,)).start()
+"""
 # Everything that closed the guest's network from inside, undone by its root.
 REOPEN = "ip route replace default via 192.168.127.1; echo nameserver 192.168.127.1 > /etc/resolv.conf"
 PORTS = (80, 443, 8443)
 
 
 @pytest.fixture(scope="module")
-def outside(micro: Micro) -> Outside:
+def outside(micro: Micro) -> Iterator[Outside]:
     micro.repaired()
     made = Outside(micro.lab, micro.host)
     made.certificate()
     made.make()
     listen(made)
-    return made
+    made.start(micro.host, "lab-engine", ENGINE, *SOCKETS_OF_ENGINES)
+    micro.sh(f"mkdir -p {DOCKER}; ip address replace {BRIDGE} dev lo")
+    yield made
+    micro.sh(f"systemctl stop lab-engine; rm -r {DOCKER} {' '.join(SOCKETS_OF_ENGINES)}")
+    micro.sh(f"ip address del {BRIDGE} dev lo")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +75,7 @@ def test_no_way_out(tried: tuple[Said, Said], attempt: str) -> None:
     there = control[attempt.replace("proxy to", "tcp to")]
 
     assert confined[attempt]["refused"], confined[attempt]["how"]
-    assert not there["refused"] or attempt in {*WITHOUT_ENGINE, *NOT_EVERYWHERE}, there["how"]
+    assert not there["refused"] or attempt in NOT_EVERYWHERE, there["how"]
 
 
 @pytest.mark.parametrize("port", PORTS)
