@@ -18,8 +18,9 @@ __all__ = ["EngineSource", "Gondolin", "Image", "OpenShell", "Package", "digest"
 DOCKER = "docker"
 GONDOLIN = "gondolin"
 OPENSHELL = "openshell"
+POD = "pod"
 PATTERNS_OF_GROUP = {"pifleet_docker": DOCKER, "pifleet_gondolin": GONDOLIN, "pifleet_openshell": OPENSHELL,
-                     "pifleet_openshell_gateways": OPENSHELL}
+                     "pifleet_openshell_gateways": OPENSHELL, "pifleet_clusters": POD}
 
 ROOT = PurePosixPath("/var/lib/pifleet")
 ETC = PurePosixPath("/etc/pifleet")
@@ -27,6 +28,9 @@ PROGRAMS = PurePosixPath("/usr/local/lib/pifleet")
 LOGS = PurePosixPath("/var/log/pifleet")
 RUN = PurePosixPath("/run/pifleet")
 LABEL = "io.pifleet."
+# Kubernetes wants the domain the other way round (docs: "Labels and Selectors", syntax).
+KUBE_LABEL = "pifleet.io/"
+OWN_NAMESPACE = "pifleet"
 SERVICE_USER = "_pifleet"
 # Who listens on the sandboxes' egress sockets, and whom it hands on to; the kernel tells them apart by number.
 EGRESS_USER = "_pifleet-egress"
@@ -127,16 +131,47 @@ class Gateway:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """A Kubernetes cluster as a host. An empty text is the cluster's own default, or the client's.
+
+    `kubeconfig` is a file on the controller; `prefix` begins the name of each namespace; `storage` is in bytes for each
+    workspace. `image` and `gateway_image` are what nodes pull, by digest; empty: the fleet's own names, preloaded.
+    """
+
+    prefix: str
+    context: str = ""
+    kubeconfig: str = ""
+    storage_class: str = ""
+    storage: int = 10 << 30
+    runtime_class: str = ""
+    priority_class: str = ""
+    node_selector: Mapping[str, str] = field(default_factory=dict, hash=False)
+    tolerations: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    image: str = ""
+    gateway_image: str = ""
+
+    @property
+    def own_namespace(self) -> str:
+        """Where pifleet's own things are: the gateway, and the only place with keys."""
+        return f"{self.prefix}-{OWN_NAMESPACE}"
+
+    def namespace_of(self, developer: str) -> str:
+        """The namespace in which all of a developer's sandboxes are, and nobody else's."""
+        return f"{self.prefix}-{developer_label(developer)}"
+
+
+@dataclass(frozen=True)
 class Host:
     """A machine of the fleet and the patterns it offers; `groups` are the pifleet groups it is in.
 
-    Where `gateway` is somebody else's, the machine only reaches it.
+    Where `gateway` is somebody else's, the machine only reaches it. With a `cluster` it is no machine at all.
     """
 
     name: str
     groups: tuple[str, ...]
     connection: Connection = Connection()
     gateway: Gateway | None = None
+    cluster: Cluster | None = None
 
     @property
     def patterns(self) -> frozenset[str]:
@@ -192,6 +227,11 @@ class Sandbox:
     @property
     def container(self) -> str:
         return f"pi-{self.id}"
+
+    @property
+    def pod(self) -> str:
+        """The only pod of the sandbox's StatefulSet, which is named like a container."""
+        return f"{self.container}-0"
 
     @property
     def workspace(self) -> str:
@@ -271,6 +311,13 @@ def workspace(developer: str) -> str:
     if "--" not in plain and not plain.endswith("-"):
         return plain
     return f"pi-{digest('workspace', developer)[:12]}"
+
+
+def developer_label(developer: str) -> str:
+    """A developer in the names and labels of a cluster's objects: a DNS label that is not pifleet's own."""
+    if developer != OWN_NAMESPACE and not developer.endswith("-"):
+        return developer
+    return f"{developer.rstrip('-')[: NAME_LIMIT - 7].rstrip('-')}-{digest('developer', developer)[:6]}"
 
 
 def gecos(fleet: str) -> str:

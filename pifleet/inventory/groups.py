@@ -13,8 +13,7 @@ from pifleet.wording import choose, listed, path, show
 if TYPE_CHECKING:
     from pifleet.inventory.raw import RawInventory
 
-LATER_GROUPS = ("pifleet_clusters",)
-GROUPS = (*PATTERNS_OF_GROUP, *LATER_GROUPS)
+GROUPS = tuple(PATTERNS_OF_GROUP)
 
 
 def groups(raw: RawInventory, mistakes: Mistakes) -> dict[str, tuple[str, ...]]:

@@ -16,7 +16,6 @@ from pifleet.inventory.boxes import nearest
 from pifleet.wording import choose, listed, path, show
 
 PATTERNS = tuple(dict.fromkeys(valid.PATTERNS_OF_GROUP.values()))
-LATER_PATTERNS = ("pod",)
 SANDBOX_LISTS = ("repos", "artifacts")
 
 
@@ -78,12 +77,11 @@ class Names:
                     self.mistakes.add(path(*where, number), show(entry), wanted)
 
     def _pattern(self, where: str, pattern: str) -> None:
-        if pattern in LATER_PATTERNS:
-            wanted = f"this version of pifleet runs pattern {listed(PATTERNS)}"
-        elif pattern not in PATTERNS:
+        if pattern not in PATTERNS:
             wanted = choose(pattern, PATTERNS)
         elif self.fleet.hosts and not self.fleet.hosts_offering(pattern):
-            wanted = f"no host offers it; put one into group pifleet_{pattern}"
+            group = next(group for group, offered in valid.PATTERNS_OF_GROUP.items() if offered == pattern)
+            wanted = f"no host offers it; put one into group {group}"
         else:
             return
         self.mistakes.add(where, show(pattern), wanted)

@@ -178,3 +178,15 @@ Suite = Annotated[str, Text(r"[a-z][a-z0-9-]*", "use the name of a release, such
 SnapshotDate = Annotated[str, Text(
     r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}T[0-9]{6}Z)?", "use a day such as 2026-01-31, or 20260131T120000Z")]
 PackageName = Annotated[str, Text(r"[a-z0-9][a-z0-9+.-]+", "use the name of a Debian package", 100)]
+KubeContext = Annotated[str, Text(
+    r"[A-Za-z0-9][A-Za-z0-9_.:@/+-]*", "use the name of a context in the kubeconfig", 253)]
+NamespacePrefix = Annotated[str, name(32)]
+ClassName = Annotated[str, Text(
+    r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?", "use the name of a class that the cluster has", 253)]
+LabelKey = Annotated[str, Text(
+    r"(?:[a-z0-9][a-z0-9.-]*/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?",
+    "use a label's key, such as kubernetes.io/arch", 317)]
+LabelValue = Annotated[str, Text(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?)?", 'use a label\'s value as text, such as "true"', 63)]
+DigestReference = Annotated[str, Text(
+    r"[a-z0-9][A-Za-z0-9._:/-]*@sha256:[0-9a-f]{64}", "use an image reference with @sha256:DIGEST")]

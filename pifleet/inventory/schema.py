@@ -19,8 +19,6 @@ HOST_VARIABLES = {
     "pifleet_gateway_image": "there: the image that the gateway makes sandboxes from; the fleet's own name for it "
                              "where nothing is said",
     "pifleet_openshell_driver": "of a host in `pifleet_openshell`: `docker`",
-    "pifleet_kube_context": "not used yet",
-    "pifleet_namespace": "not used yet",
 }
 SOURCE_WANTED = "keep it outside: {env: NAME}, {file: PATH} or {command: [PROGRAM, ...]}"
 LATER_EXTENSIONS = "this version of pifleet installs no extensions; use []"
@@ -191,6 +189,43 @@ class OpenShell(Strict):
     engine: rules.Version = Field(default="28.0.0", description="the oldest Docker engine to install it under")
 
 
+class Toleration(Strict):
+    """A taint of nodes that pods put up with."""
+
+    key: rules.LabelKey = Field(default="", description="the taint's key; every taint where nothing is said")
+    operator: Literal["Equal", "Exists"] = Field(default="Equal", description="whether the value counts")
+    value: rules.LabelValue = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class Cluster(Strict):
+    """What a host in `pifleet_clusters` may say."""
+
+    pifleet_kube_context: rules.KubeContext = Field(
+        default="", description="the context in the kubeconfig; its current one where nothing is said")
+    pifleet_kubeconfig: rules.FilePath = Field(
+        default="", description="a file beside the inventory; kubectl's own where nothing is said")
+    pifleet_namespace: rules.NamespacePrefix = Field(
+        default="", description="how the names of namespaces begin; the fleet's name where nothing is said")
+    pifleet_storage_class: rules.ClassName = Field(
+        default="", description="the StorageClass of workspaces; the cluster's default where nothing is said")
+    pifleet_storage: rules.Amount = Field(
+        default="10g", description="the size of each workspace, 10g where nothing is said")
+    pifleet_runtime_class: rules.ClassName = Field(default="", description="a RuntimeClass for pods, such as gvisor")
+    pifleet_priority_class: rules.ClassName = Field(default="", description="a PriorityClass for pods")
+    pifleet_node_selector: dict[rules.LabelKey, rules.LabelValue] = Field(
+        default={}, description="labels of the nodes that pods may run on")
+    pifleet_tolerations: list[Toleration] = Field(default=[], description="taints that pods put up with")
+    pifleet_cluster_image: rules.DigestReference = Field(
+        default="", description="the sandboxes' image as nodes pull it; the fleet's own where nothing is said")
+    pifleet_cluster_gateway_image: rules.DigestReference = Field(
+        default="", description="the model gateway's image as nodes pull it, with nginx and Python")
+
+
+HOST_VARIABLES |= {
+    name: f"of a host in `pifleet_clusters`: {told.description}" for name, told in Cluster.model_fields.items()}
+
+
 class Variables(Strict):
     """The variables of a fleet, as they stand under all.vars."""
 
@@ -219,9 +254,9 @@ class Variables(Strict):
     pifleet_known_hosts: rules.FilePath = Field(default="", description="a file with the hosts' ssh keys")
 
 
-def model_at(location: tuple[Any, ...]) -> type[BaseModel] | None:
+def model_at(location: tuple[Any, ...], root: type[BaseModel] = Variables) -> type[BaseModel] | None:
     """The model that describes a place such as ("pifleet_developers", "ana"), or None where no model does."""
-    kind: Any = Variables
+    kind: Any = root
     for part in location:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = kind.model_fields.get(str(part))
@@ -240,12 +275,14 @@ def _bare(kind: Any) -> Any:
 def json_schema() -> dict[str, Any]:
     """A JSON Schema (draft 2020-12) of an inventory file that holds the fleet's variables under all.vars."""
     variables = Variables.model_json_schema(ref_template="#/$defs/{model}")
-    definitions = variables.pop("$defs")
+    cluster = Cluster.model_json_schema(ref_template="#/$defs/{model}")
+    definitions = variables.pop("$defs") | cluster.pop("$defs")
     variables.pop("additionalProperties")
     # Other variables are the operator's own business; only ours are known by name.
     known = "|".join((*Variables.model_fields, *HOST_VARIABLES))
     variables["patternProperties"] = {f"^(?!(?:{known})$)pifleet_": False}
-    hosts = {"type": ["object", "null"], "additionalProperties": {"type": ["object", "null"]}}
+    host = {"type": ["object", "null"], "properties": cluster["properties"]}
+    hosts = {"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/Host"}}
     group = {
         "type": ["object", "null"],
         "properties": {"hosts": hosts, "vars": {"type": "object"}, "children": {"$ref": "#/$defs/Groups"}},
@@ -265,6 +302,7 @@ def json_schema() -> dict[str, Any]:
         "$defs": {
             **definitions,
             "Variables": variables,
+            "Host": host,
             "Group": group,
             "Groups": {"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/Group"}},
         },

@@ -6,12 +6,12 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from pifleet.errors import Mistakes
-from pifleet.inventory.schema import HOST_VARIABLES, Variables, model_at
+from pifleet.inventory.schema import HOST_VARIABLES, Cluster, Strict, Variables, model_at
 from pifleet.wording import choose, path, show
 
 HIDDEN = "a value that is not shown"
@@ -19,50 +19,63 @@ KINDS = {"list_type": "use a list", "dict_type": "use a mapping", "model_type": 
          "too_short": "put something into the list"}
 STAND_INS: dict[str, Any] = {"pifleet_fleet": "unnamed", "pifleet_developers": {}}
 Location = tuple[Any, ...]
+Kind = TypeVar("Kind", bound=Strict)
 
 
 def shape(written: Mapping[str, Any], mistakes: Mistakes) -> Variables:
     """The variables as typed values; what cannot be one is added to `mistakes` and left out."""
+    return _shape(Variables, written, mistakes, (), STAND_INS)
+
+
+def cluster_shape(host: str, written: Mapping[str, Any], mistakes: Mistakes) -> Cluster:
+    """What is said of a cluster as typed values, as `shape` does for the fleet."""
+    return _shape(Cluster, written, mistakes, ("hosts", host), {})
+
+
+def _shape(
+    kind: type[Kind], written: Mapping[str, Any], mistakes: Mistakes, where: Location, stand_ins: Mapping[str, Any]
+) -> Kind:
     values, first = dict(written), True
     while True:
         try:
-            return Variables.model_validate(values)
+            return kind.model_validate(values)
         except ValidationError as error:
             found = error.errors(include_url=False)
         if first:
             values = copy.deepcopy(values)
             for one in found:
-                mistakes.add(*_mistake(one))
+                at, saw, wanted = _mistake(one, kind)
+                mistakes.add(path(*where, *at), saw, wanted)
         # From the back, so that the places of list items still to be taken out stay as they were.
         for one in reversed(found):
             _take_out(values, one["loc"][:-1] if one["type"] == "missing" else one["loc"])
-        values = {**STAND_INS, **values}
+        values = {**stand_ins, **values}
         first = False
 
 
-def _mistake(error: Any) -> tuple[str, str, str]:
+def _mistake(error: Any, root: type[Strict]) -> tuple[Location, str, str]:
     location, kind, value = error["loc"], error["type"], error["input"]
     if kind == "extra_forbidden":
-        return _unknown_key(location)
+        return _unknown_key(location, root)
     if kind == "missing":
-        return path(*location), "nothing", f"it is required: {_description(location)}"
+        return location, "nothing", f"it is required: {_description(location, root)}"
     if location[-1] == "[key]":
-        return path(*location[:-2], value), show(value), str(error["ctx"]["wanted"])
+        return (*location[:-2], value), show(value), str(error["ctx"]["wanted"])
     if kind == "literal_error":
-        return path(*location), show(value), choose(str(value), re.findall(r"'([^']+)'", error["ctx"]["expected"]))
+        return location, show(value), choose(str(value), re.findall(r"'([^']+)'", error["ctx"]["expected"]))
     wanted = error.get("ctx", {}).get("wanted") or KINDS.get(kind) or error["msg"]
-    return path(*location), _seen(location, value), wanted
+    return location, _seen(location, value), wanted
 
 
-def _unknown_key(location: Location) -> tuple[str, str, str]:
+def _unknown_key(location: Location, root: type[Strict]) -> tuple[Location, str, str]:
     *parent, key = location
-    model = model_at(tuple(parent))
+    model = model_at(tuple(parent), root)
     known = [*model.model_fields, *(() if parent else HOST_VARIABLES)] if model else []
-    return path(*location), "an unknown key", choose(str(key), known)
+    return location, "an unknown key", choose(str(key), known)
 
 
-def _description(location: Location) -> str:
-    model = model_at(location[:-1])
+def _description(location: Location, root: type[Strict]) -> str:
+    model = model_at(location[:-1], root)
     return (model.model_fields[location[-1]].description if model else None) or "give it a value"
 
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pifleet.errors import Mistakes
-from pifleet.fleet import Fleet, Host
+from pifleet.fleet import Connection, Fleet, Host
 from pifleet.inventory import rules, schema
 from pifleet.inventory.boxes import sandboxes
+from pifleet.inventory.clusters import check_pods, cluster
 from pifleet.inventory.folder import Folder
 from pifleet.inventory.gondolin import check_memory
 from pifleet.inventory.groups import agreed, groups
@@ -22,6 +23,9 @@ from pifleet.secret import Secret
 if TYPE_CHECKING:
     from pifleet.inventory.raw import RawInventory
 
+# What Ansible's variables say of ssh is not for a cluster: its API is asked from this machine.
+REACHED_FROM_HERE = Connection(local=True)
+
 
 def fleet_from(raw: RawInventory, *, become_password: Secret | None = None) -> Fleet:
     """The fleet that the variables describe. Raises BadInput with every mistake that was found."""
@@ -30,12 +34,15 @@ def fleet_from(raw: RawInventory, *, become_password: Secret | None = None) -> F
     variables = shape(agreed(raw, mistakes), mistakes)
     folder = Folder(raw.path.absolute().parent, mistakes)
     known_hosts = str(folder.at(variables.pifleet_known_hosts)) if variables.pifleet_known_hosts else ""
-    hosts = {
-        name: Host(name, of_host, connection(
-            name, raw.hosts[name], mistakes, known_hosts=known_hosts, become_password=become_password),
-            gateway(name, raw.hosts[name], of_host, folder))
-        for name, of_host in offered.items()
-    }
+
+    def host(name: str, of_host: tuple[str, ...]) -> Host:
+        own = raw.hosts[name]
+        if there := cluster(name, own, of_host, variables.pifleet_fleet, folder):
+            return Host(name, of_host, REACHED_FROM_HERE, cluster=there)
+        reached = connection(name, own, mistakes, known_hosts=known_hosts, become_password=become_password)
+        return Host(name, of_host, reached, gateway(name, own, of_host, folder))
+
+    hosts = {name: host(name, of_host) for name, of_host in offered.items()}
     repos = {name: repo_of(name, repo, folder) for name, repo in variables.pifleet_repos.items()}
     models = {name: model_of(name, model, folder) for name, model in variables.pifleet_models.items()}
     fleet = Fleet(
@@ -51,6 +58,7 @@ def fleet_from(raw: RawInventory, *, become_password: Secret | None = None) -> F
     check_unique(fleet, variables, mistakes)
     check_sandboxes(fleet, mistakes)
     check_memory(fleet, mistakes)
+    check_pods(fleet, mistakes)
     count = len(dict.fromkeys(mistakes.found))
     mistakes.raise_any(f"the inventory has {count} mistake{'s' if count > 1 else ''}")
     return fleet

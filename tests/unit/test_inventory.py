@@ -95,12 +95,8 @@ def test_pi_settings_of_a_developer_reach_each_of_their_sandboxes(tmp_path: Path
     assert [box(made, title).pi_settings for title in ("cy/kernel", "cy/review", "ana")] == [own, own, {}]
 
 
-def test_hosts_of_patterns_to_come_are_known_and_offer_nothing(tmp_path: Path) -> None:
-    made = fleet(tmp_path, {
-        "groups/pifleet_clusters": {"hosts": {"prod": {"pifleet_kube_context": "prod", "pifleet_namespace": "pi"}}},
-        "groups/pifleet_gondolin": {"hosts": {"farm-2": {}}},
-    })
-    assert made.hosts["prod"].patterns == frozenset()
+def test_a_host_offers_what_its_groups_are_for(tmp_path: Path) -> None:
+    made = fleet(tmp_path, {"groups/pifleet_gondolin": {"hosts": {"farm-2": {}}}})
     assert made.hosts["farm-2"].groups == ("pifleet_docker", "pifleet_gondolin")
     assert made.hosts_offering("docker") == ("farm-1", "farm-2")
 

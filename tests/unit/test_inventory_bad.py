@@ -27,7 +27,7 @@ HTTP = "use http(s)://HOST/PATH without a user, a password or a query"
 PUBLIC = "use one line of a public key file: TYPE BASE64 COMMENT"
 SSH = "remove it; pifleet honours ProxyJump, ProxyCommand and UserKnownHostsFile"
 PIN = "use a whole version in quotes, such as \"1.2.3\""
-LATER = "this version of pifleet runs pattern docker, gondolin or openshell"
+NO_CLUSTER = "no host offers it; put one into group pifleet_clusters"
 FORMS = 'use "host", "host:port", ".domain", {to: "host:port", private: true} or the name of a set'
 PATH = "use a path without control characters, not starting with a hyphen"
 GLOB = 'use a pattern inside the workspace, such as "web/dist/**"'
@@ -81,14 +81,14 @@ ROWS: list[Row] = [
      [f'pifleet_models."gpt.x": saw "gpt.x"; {NAME32}']),
     ("a misspelt pattern", {"developers/ana/pattern": "dcoker"},
      ['pifleet_developers.ana.pattern: saw "dcoker"; did you mean docker?']),
-    ("a pattern of a later version", {"developers/ana/pattern": "pod"},
-     [f'pifleet_developers.ana.pattern: saw "pod"; {LATER}']),
+    ("a pattern that no group offers", {"developers/ana/pattern": "pod"},
+     [f'pifleet_developers.ana.pattern: saw "pod"; {NO_CLUSTER}']),
     ("too little memory for a micro-VM",
      {"groups/pifleet_gondolin": {"hosts": {"farm-2": {}}}, "developers/ana/pattern": "gondolin",
       "developers/ana/memory": "900m"},
      ["pifleet_developers.ana.sandboxes.main.memory: saw 900 MiB; "
       "pattern gondolin needs 1g or more, which is for pi and its micro-VM"]),
-    ("pods by default", {"defaults/pattern": "pod"}, [f'pifleet_defaults.pattern: saw "pod"; {LATER}']),
+    ("pods by default", {"defaults/pattern": "pod"}, [f'pifleet_defaults.pattern: saw "pod"; {NO_CLUSTER}']),
     ("a pattern that no host offers", {"groups": {"pifleet_gondolin": {"hosts": {"farm-1": {}}}}},
      ['pifleet_defaults.pattern: saw "docker"; no host offers it; put one into group pifleet_docker']),
     ("an unnamed pattern that no host offers",
@@ -352,8 +352,8 @@ ROWS: list[Row] = [
     ("a misspelt group", {"groups/pifleet_dokcer": {"hosts": {"x": {}}}},
      ["pifleet_dokcer: saw an unknown group; did you mean pifleet_docker?"]),
     ("no host in a pifleet group", {"groups": {"web": {"hosts": {"www": {}}}}},
-     ["all: saw no host in a pifleet group; put one into pifleet_docker, pifleet_gondolin, pifleet_openshell or "
-      "pifleet_openshell_gateways"]),
+     ["all: saw no host in a pifleet group; put one into pifleet_docker, pifleet_gondolin, pifleet_openshell, "
+      "pifleet_openshell_gateways or pifleet_clusters"]),
     ("a fleet variable that differs between hosts", {"host/pifleet_pi_version": "0.80.0"},
      ["pifleet_pi_version: saw different values on farm-1 and farm-2; set it once, under all.vars"]),
     ("every mistake at once",
