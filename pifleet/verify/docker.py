@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from pifleet.desired import egress
 from pifleet.desired.gateway import SCRIPTED_PATH
+from pifleet.desired.inside import EGRESS_PORT, MODEL_PORT
 from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Say
-from pifleet.patterns.docker.desired import EGRESS_PORT, MODEL_PORT
 from pifleet.report import Check
 from pifleet.sandbox import Driver
 from pifleet.verify import closed, found, parts

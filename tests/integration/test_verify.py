@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pifleet.patterns.docker.desired import EGRESS_PORT
+from pifleet.desired.inside import EGRESS_PORT
 from pifleet.sandbox.inside import ARGV, call
 from pifleet.verify.found import EVERYTHING, SOCKETS
 from pifleet.verify.targets import FORBIDDEN

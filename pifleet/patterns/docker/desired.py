@@ -8,19 +8,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pifleet import fleet as names
-from pifleet.desired import clients as client_config
-from pifleet.desired import egress, gateway, pi
+from pifleet.desired import egress, gateway, inside, pi
 from pifleet.desired.egress import Clients
+from pifleet.desired.inside import HOME, WORKSPACE
 from pifleet.fleet import Fleet, Host, Model, Sandbox
 from pifleet.report import Check
 
 PART = "sandbox_docker"
 PARTS = ("docker", "pi_image", gateway.PART, egress.PART, PART)
-MODEL_PORT = 8100
-EGRESS_PORT = 8101
-HOME = "/home/pi"
-WORKSPACE = "/workspace"
-TMP_BYTES = 256 << 20
 
 
 def parts(_: Host) -> tuple[str, ...]:
@@ -80,19 +75,12 @@ def files(box: Sandbox, models: Sequence[Model], clients: Clients) -> list[dict[
 
     `clients` is what the probe saw of the host's own pip and npm.
     """
-    texts = {
-        "passwd": _passwd(box),
-        "group": f"root:x:0:\n{box.user}:x:{box.uid}:\n",
-        "models.json": pi.as_json(pi.models((m, f"http://127.0.0.1:{MODEL_PORT}/{m.name}") for m in models)),
-        "settings.json": pi.as_json(pi.settings(box, models[0])),
-        **client_config.files(box, clients),
-    }
     return [
         {
             "path": str(box.root / "etc" / name), "content": text, "mode": "0644", "part": PART,
             "sandbox": box.title, "in_place": name in ("passwd", "group"),
         }
-        for name, text in texts.items()
+        for name, text in inside.files(box, box.uid, models, clients).items()
     ]
 
 
@@ -115,8 +103,8 @@ def container(fleet: Fleet, box: Sandbox) -> dict[str, Any]:
         (box.root / "etc" / "group", "/etc/group", "ro"),
         (box.root / "etc" / "passwd", "/etc/passwd", "ro"),
         (box.root / "home", HOME, "rw"),
-        (box.root / "etc", "/opt/pifleet/etc", "ro"),
-        (box.root / "net", "/run/pifleet", "ro"),
+        (box.root / "etc", inside.ETC, "ro"),
+        (box.root / "net", inside.NET, "ro"),
         (box.root / "workspace", WORKSPACE, "rw"),
     ]
     return {
@@ -127,10 +115,10 @@ def container(fleet: Fleet, box: Sandbox) -> dict[str, Any]:
         "command": [],
         "workdir": WORKSPACE,
         "hostname": box.id,
-        "env": {"HOME": HOME, "PI_CODING_AGENT_DIR": f"{HOME}/.pi/agent", **_proxy(), **client_config.ENVIRONMENT},
+        "env": inside.environment(),
         "labels": {f"{names.LABEL}fleet": fleet.name, f"{names.LABEL}sandbox": box.title},
         "mounts": sorted(([str(s), t, m] for s, t, m in mounts), key=lambda mount: mount[1]),
-        "tmpfs": {"/tmp": f"rw,nosuid,nodev,size={TMP_BYTES},mode=1777"},  # noqa: S108
+        "tmpfs": {"/tmp": f"rw,nosuid,nodev,size={inside.TMP_BYTES},mode=1777"},  # noqa: S108
         "network": "none",
         "ports": [],
         "privileged": False,
@@ -149,14 +137,3 @@ def container(fleet: Fleet, box: Sandbox) -> dict[str, Any]:
         "pids": box.limits.pids,
         "restart": "unless-stopped",
     }
-
-
-def _proxy() -> dict[str, str]:
-    """What programs of all kinds read: some only know the one case (git and curl: http_proxy), some the other."""
-    proxy = f"http://127.0.0.1:{EGRESS_PORT}"
-    plain = {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1,localhost"}
-    return {**plain, **{name.lower(): value for name, value in plain.items()}}
-
-
-def _passwd(box: Sandbox) -> str:
-    return f"root:x:0:0:root:/root:/usr/sbin/nologin\n{box.user}:x:{box.uid}:{box.uid}::{HOME}:/bin/bash\n"
