@@ -16,7 +16,7 @@ JOURNEY = (
      "threads"},
     {"pins", "fleet", "render"},
     {"inventory"},
-    {"connection", "lock", "observe", "desired", "plan", "place", "patterns"},
+    {"connection", "kube", "lock", "observe", "desired", "plan", "place", "patterns"},
     {"look", "converge"},
     {"provision", "rescue", "playbook", "sandbox", "results", "doctor", "operate",
      "status", "verify", "removal", "traffic", "usage"},
@@ -27,7 +27,8 @@ JOURNEY = (
 HEAVY = {
     "ansible": {"inventory"}, "ansible_runner": {"converge"},
     "fabric": {"connection"}, "paramiko": {"connection"},
-    "kubernetes": {"kube"}, "pydantic": {"inventory", "results"}, "pydantic_core": {"inventory"},
+    "kubernetes": {"kube"}, "websocket": {"kube"}, "urllib3": {"kube"},
+    "pydantic": {"inventory", "results"}, "pydantic_core": {"inventory"},
     "jinja2": {"render"}, "zstandard": {"results"}, "yaml": None, "rich": {"output"}, "click": {"cli"},
 }
 # These may be imported at the top of their modules: whole modules stand behind a function's import.
