@@ -15,9 +15,9 @@ from typing import Any
 
 from pifleet import content
 from pifleet.desired import OLDEST_ENGINE, host_spec, secret_sources
-from pifleet.errors import Trouble
+from pifleet.errors import PifleetError, Trouble
 from pifleet.events import Emit, silent
-from pifleet.fleet import Fleet
+from pifleet.fleet import Fleet, Host
 from pifleet.look import Selection, image_cache
 from pifleet.observe import observe
 from pifleet.patterns import needs
@@ -75,8 +75,25 @@ def host_checks(fleet: Fleet, selection: Selection, emit: Emit = silent) -> Iter
             yield Check(name, "reachable", "fail", answer.headline, answer.saw, answer.try_)
         else:
             pinned = [box.limits.memory for box in fleet.sandboxes if box.host == name]
-            yield from judge(name, answer.data, promised=sum(pinned))
+            if hosts[name].cluster:
+                yield from cluster_checks(hosts[name])
+            else:
+                yield from judge(name, answer.data, promised=sum(pinned))
             yield from needs(fleet, name, answer.data)
+
+
+def cluster_checks(host: Host) -> Iterator[Check]:
+    """Whether whoever the kubeconfig says may do all that pifleet does there."""
+    from pifleet.kube.rights import lacking
+
+    yield Check(host.name, "reachable", "pass", "its API server answers")
+    try:
+        missing = lacking(host)
+    except PifleetError as error:
+        yield Check(host.name, "rights", "fail", error.trouble.headline, error.trouble.saw, error.trouble.try_)
+        return
+    yield Check.of(host.name, "rights", not missing, f"no right to {', '.join(missing)}" if missing else "all needed",
+                   "use a context whose user may, or have it allowed")
 
 
 def judge(host: str, seen: Mapping[str, Any], promised: int = 0) -> Iterator[Check]:

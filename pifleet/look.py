@@ -142,7 +142,7 @@ def _complete(spec: Spec, secrets: Mapping[str, Secret], nonce: str) -> Spec:
     for entry in spec["secrets"]:
         entry["hmac"] = secrets[entry["secret"]].keyed_hash(nonce, entry["template"])
     for each in patterns().values():
-        each.complete(spec, secrets.get)
+        each.complete(spec, secrets.get, nonce)
     return spec
 
 

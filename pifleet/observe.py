@@ -92,6 +92,8 @@ def observe(
 
 def _look(host: Host, spec: Mapping[str, Any], nonce: str) -> Observed | Trouble:
     try:
+        if host.cluster:
+            return _look_at_cluster(host, spec, nonce)
         with connect(host) as link:
             return _observed(host, _ask(link, host, payload(spec, nonce), nonce))
     except PifleetError as error:
@@ -99,6 +101,14 @@ def _look(host: Host, spec: Mapping[str, Any], nonce: str) -> Observed | Trouble
     except Exception as error:  # a host must not end the look at the others, whatever its answer does to us
         return Trouble(f"{host.name}: could not be looked at", saw=f"{type(error).__name__}: {error}",
                        try_=f"pifleet doctor --limit {host.name}")
+
+
+def _look_at_cluster(host: Host, spec: Mapping[str, Any], nonce: str) -> Observed:
+    """What is there of a cluster, and nothing of what only a machine has."""
+    from pifleet.kube.look import look
+
+    nothing = {section: kind() for section, kind in SHAPE.items()}
+    return Observed(host.name, {**nothing, **look(host, spec, nonce)})
 
 
 def ask(host: Host, module: str, request: Mapping[str, Any], link: Link | None = None) -> Any:

@@ -54,6 +54,11 @@ class Image:
         """The same image with the layer that OpenShell's supervisor needs."""
         return f"pifleet/pi-openshell:{self.hash}"
 
+    @property
+    def gateway_name(self) -> str:
+        """The same image with nginx, in which a cluster's gateway runs."""
+        return f"pifleet/pi-gateway:{self.hash}"
+
 
 @dataclass(frozen=True)
 class Gondolin:

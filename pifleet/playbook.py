@@ -33,7 +33,7 @@ def spec_for_playbook(sources: Sequence[str], host: str) -> Spec:
     spec = host_spec(fleet, host, here, image_cache())
     sources_of = secret_sources(fleet)
     for each in patterns().values():
-        each.complete(spec, lambda name: sources_of[name].read())
+        each.complete(spec, lambda name: sources_of[name].read(), "")
     return spec
 
 

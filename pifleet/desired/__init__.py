@@ -20,6 +20,8 @@ Spec = dict[str, Any]
 EVERY_HOSTS = ("preflight", "developers")
 OLDEST_ENGINE = "20.10"
 NOT_SEEN: egress.Clients = {}
+# What a machine has of each kind; a cluster has none of it.
+SECTIONS = ("users", "dirs", "files", "secrets", "packages", "services", "sockets", "filters", "sandboxes", "orphans")
 
 
 def host_spec(
@@ -29,10 +31,9 @@ def host_spec(
 
     `clients` is what the probe saw of the host's own pip, npm and apt; what was not seen opens nothing.
     """
-    own = {name: each for name, each in patterns().items() if name in fleet.hosts[host].patterns}
-    parts = dict.fromkeys([*EVERY_HOSTS, *(part for each in own.values() for part in each.parts(fleet.hosts[host]))])
-    # What keeps services without systemd has to be there before the first of them: it comes with this part.
-    carrier = next((part for part in ("docker", "qemu") if part in parts), "")
+    there = fleet.hosts[host]
+    own = {name: each for name, each in patterns().items() if name in there.patterns}
+    parts = dict.fromkeys(part for each in own.values() for part in each.parts(there))
     spec: Spec = {
         "fleet": fleet.name,
         "host": host,
@@ -42,34 +43,39 @@ def host_spec(
         "parts": list(parts),
         "engine": {"minimum": OLDEST_ENGINE, "source": _engine_source(fleet)},
         "image": _image(fleet, image_cache),
-        "users": _users(fleet, sandboxes),
-        "dirs": _host_dirs(carrier),
-        "files": [_keep_program(carrier)] if carrier else [],
-        "secrets": [],
-        "packages": [
-            {"name": "git", "command": "git", "part": "developers"},
-            {"name": "openssh-client", "command": "ssh-agent", "part": "developers"},
-            {"name": "ca-certificates", "command": "update-ca-certificates", "part": "developers"},
-        ],
-        "services": [],
         "others": gateway.TUNNEL,
-        "sockets": [],
-        "filters": [],
         "clients": sorted({name for box in sandboxes for name in box.egress_sets}),
-        "sandboxes": [],
-        "orphans": [],
+        **{section: [] for section in SECTIONS},
         "gondolin": None,
         "openshell": None,
+        "cluster": None,
     }
-    if "docker" in parts:
-        # Debian 12's engine brings its client along; newer ones have it in a package of its own.
-        spec["packages"].append({"name": "docker-cli", "command": "docker", "part": "docker"})
+    if not there.cluster:
+        _extend_machine(spec, fleet, sandboxes)
     if gateway.PART in parts:
-        behind = [box for box in sandboxes if gateway.PART in pattern(box.pattern).parts(fleet.hosts[host])]
+        behind = [box for box in sandboxes if gateway.PART in pattern(box.pattern).parts(there)]
         _extend_ways_out(spec, fleet, behind, clients)
     for name, each in own.items():
         each.extend(spec, fleet, [box for box in sandboxes if box.pattern == name], clients)
     return spec
+
+
+def _extend_machine(spec: Spec, fleet: Fleet, sandboxes: Sequence[Sandbox]) -> None:
+    """Add what every machine has, whatever its patterns."""
+    parts = spec["parts"] = list(dict.fromkeys([*EVERY_HOSTS, *spec["parts"]]))
+    # What keeps services without systemd has to be there before the first of them: it comes with this part.
+    carrier = next((part for part in ("docker", "qemu") if part in parts), "")
+    spec["users"] += _users(fleet, sandboxes)
+    spec["dirs"] += _host_dirs(carrier)
+    spec["files"] += [_keep_program(carrier)] if carrier else []
+    spec["packages"] += [
+        {"name": "git", "command": "git", "part": "developers"},
+        {"name": "openssh-client", "command": "ssh-agent", "part": "developers"},
+        {"name": "ca-certificates", "command": "update-ca-certificates", "part": "developers"},
+    ]
+    if "docker" in parts:
+        # Debian 12's engine brings its client along; newer ones have it in a package of its own.
+        spec["packages"].append({"name": "docker-cli", "command": "docker", "part": "docker"})
 
 
 def _extend_ways_out(spec: Spec, fleet: Fleet, boxes: Sequence[Sandbox], clients: egress.Clients) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Fleet, Host, Sandbox
+from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, POD, Fleet, Host, Sandbox
 from pifleet.plan import Json, Step, compare_host
 from pifleet.report import Check
 from pifleet.secret import Secret
@@ -28,8 +28,8 @@ class Pattern(Protocol):
     def extend(self, spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients: Mapping[str, Any]) -> None:
         """Add what a host needs for `boxes`, its sandboxes of this pattern; `clients` as for `host_spec`."""
 
-    def complete(self, spec: dict[str, Any], read: Read) -> None:
-        """Fill in what follows from secrets' values without telling them."""
+    def complete(self, spec: dict[str, Any], read: Read, nonce: str) -> None:
+        """Fill in what follows from secrets' values without telling them, `nonce` being that of the look to come."""
 
     def compare(self, spec: Json, observed: Json) -> Iterator[Step | None]:
         """A Step for each thing of this pattern that differs, None for each that agrees; unseen is never agreement."""
@@ -80,6 +80,6 @@ def needs(fleet: Fleet, host: str, observed: Json) -> Iterator[Check]:
 
 def patterns() -> Mapping[str, Pattern]:
     """Every pattern by its name, in the order in which a host gets them."""
-    from pifleet.patterns import docker, gondolin, openshell
+    from pifleet.patterns import docker, gondolin, openshell, pod
 
-    return {DOCKER: docker, GONDOLIN: gondolin, OPENSHELL: openshell}
+    return {DOCKER: docker, GONDOLIN: gondolin, OPENSHELL: openshell, POD: pod}

@@ -35,7 +35,7 @@ def fleet(**changes: Any) -> Fleet:
 def spec(key: str = "one", of: Fleet | None = None) -> Json:
     of = of or fleet()
     made = host_spec(of, "farm-3", of.sandboxes, Path("/cache"))
-    complete(made, {"model:claude": Secret(key)}.get)
+    complete(made, {"model:claude": Secret(key)}.get, "")
     return made
 
 

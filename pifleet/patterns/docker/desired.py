@@ -31,7 +31,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients
         spec["sandboxes"].append(entry(fleet, box))
 
 
-def complete(_: dict[str, Any], __: object) -> None:
+def complete(_: dict[str, Any], __: object, ___: str) -> None:
     """Nothing of a container follows from a secret."""
 
 

@@ -66,7 +66,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], clients
     }
 
 
-def complete(_: dict[str, Any], __: object) -> None:
+def complete(_: dict[str, Any], __: object, ___: str) -> None:
     """Nothing of a sandbox follows from a secret."""
 
 

@@ -88,7 +88,7 @@ def _openshell(
     }
 
 
-def complete(spec: dict[str, Any], read: Read) -> None:
+def complete(spec: dict[str, Any], read: Read, _: str) -> None:
     """See `pifleet.patterns.Pattern`."""
     for workspace in (spec["openshell"] or {}).get("workspaces", ()):
         _name(workspace["provider"], read)

@@ -1,0 +1,191 @@
+"""Owns one look at a cluster: one LIST of each kind by label, and a question inside only where no list can tell.
+It must not judge what was seen or change anything; no value of a Secret leaves it but as a keyed hash."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pifleet.errors import PifleetError
+from pifleet.fleet import KUBE_LABEL, Host
+from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
+from pifleet.kube.exec import Pod, start
+from pifleet.kube.seen import container_of, state
+from pifleet.stream import StreamTimeout
+from pifleet.threads import side_by_side
+
+OURS = {
+    "ResourceQuota": ("v1", "resourcequotas"), "LimitRange": ("v1", "limitranges"),
+    "ServiceAccount": ("v1", "serviceaccounts"), "Secret": ("v1", "secrets"), "ConfigMap": ("v1", "configmaps"),
+    "Service": ("v1", "services"), "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
+    "Role": ("rbac.authorization.k8s.io/v1", "roles"),
+    "RoleBinding": ("rbac.authorization.k8s.io/v1", "rolebindings"), "Deployment": ("apps/v1", "deployments"),
+    "StatefulSet": ("apps/v1", "statefulsets"),
+}
+CLASSES = {"storage": ("storage.k8s.io/v1", "storageclasses"), "runtime": ("node.k8s.io/v1", "runtimeclasses"),
+           "priority": ("scheduling.k8s.io/v1", "priorityclasses")}
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+# By the DaemonSets that each brings to every node (their own installation guides); what is not here is not known.
+ENFORCERS = {"calico-node": "Calico", "canal": "Canal", "cilium": "Cilium", "antrea-agent": "Antrea",
+             "kube-router": "kube-router", "weave-net": "Weave Net", "anetd": "GKE Dataplane V2",
+             "azure-npm": "Azure NPM", "ovnkube-node": "OVN-Kubernetes"}
+ASK_SECONDS = 20
+ASKED_AT_ONCE = 16
+WHICH = 'for one; do [ -e "/workspace/$one/.git" ] && printf "%s\\n" "$one"; done; true'
+
+
+def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
+    """What there is of a fleet on a cluster, in the sections of `pifleet.observe.SHAPE` that a cluster has, and
+    `cluster`. Raises HostFailed."""
+    label = f"app.kubernetes.io/managed-by=pifleet,{KUBE_LABEL}fleet={spec['fleet']}"
+    with Api(host) as api:
+        version = api.request("GET", "/version")
+        namespaces = {one["metadata"]["name"]: one for one in api.listed(path("v1", "namespaces"))}
+        objects = {f"Namespace {name}": _stripped(one, "Namespace") for name, one in namespaces.items()
+                   if _is_ours(one, spec["fleet"])}
+        for kind, (group, resource) in OURS.items():
+            for one in api.listed(path(group, resource), labelSelector=label):
+                objects[f"{kind} {_place(one)}"] = _stripped(one, kind, nonce)
+        pods = {_place(one): one for one in api.listed(path("v1", "pods"), labelSelector=label)}
+        claims = api.listed(path("v1", "persistentvolumeclaims"), labelSelector=label)
+        nodes = list(_if_allowed(api, "v1", "nodes"))
+        daemons = _if_allowed(api, "apps/v1", "daemonsets")
+        return {
+            "os": {"id": "kubernetes", "version": version["gitVersion"]},
+            "memory": sum(_bytes(node["status"]["allocatable"]["memory"]) for node in nodes),
+            "foreign": list(_foreign(spec, namespaces)),
+            "cluster": {
+                "version": version["gitVersion"],
+                "objects": objects,
+                "pods": {**_missing(api, spec, pods), **{name: _pod(one) for name, one in pods.items()}},
+                "claims": {_place(one): one["status"].get("phase", "") for one in claims},
+                "repos": _repos(api, spec, pods),
+                "classes": _classes(api),
+                "images": sorted({name for node in nodes for image in node["status"].get("images") or ()
+                                  for name in image.get("names") or ()}),
+                "enforcer": next((ENFORCERS[name] for one in daemons if (name := one["metadata"]["name"]) in ENFORCERS),
+                                 ""),
+            },
+        }
+
+
+def _place(one: Json) -> str:
+    return f"{one['metadata']['namespace']}/{one['metadata']['name']}"
+
+
+def _stripped(one: Json, kind: str, nonce: str = "") -> Json:
+    """An object without what only the server has to know; values of a Secret as HMAC under `nonce`."""
+    metadata = {key: value for key, value in one["metadata"].items() if key != "managedFields"}
+    kept = {**one, "kind": kind, "metadata": metadata}
+    kept.pop("status", None)
+    if kind == "Secret":
+        kept["data"] = {name: hmac.new(nonce.encode(), base64.b64decode(value), hashlib.sha256).hexdigest()
+                        for name, value in (one.get("data") or {}).items()}
+    return kept
+
+
+def _is_ours(namespace: Json, fleet: str) -> bool:
+    """By its label, or where somebody took that off, by who made it."""
+    metadata = namespace["metadata"]
+    labelled = (metadata.get("labels") or {}).get(f"{KUBE_LABEL}fleet")
+    made = any(one.get("manager") == MANAGER for one in metadata.get("managedFields") or ())
+    return bool(labelled == fleet or (labelled is None and made))
+
+
+def _foreign(spec: Mapping[str, Any], namespaces: Mapping[str, Json]) -> Iterator[str]:
+    for entry in spec["cluster"]["objects"]:
+        name = entry["object"]["metadata"]["name"]
+        if entry["object"]["kind"] == "Namespace" and name in namespaces and not _is_ours(
+                namespaces[name], spec["fleet"]):
+            yield f"namespace {name} is not of fleet {spec['fleet']}"
+
+
+def _if_allowed(api: Api, group: str, resource: str) -> Iterator[Json]:
+    """What belongs to the cluster and not to us, which an operator need not be allowed to see."""
+    try:
+        yield from api.listed(path(group, resource))
+    except ApiRefused as error:
+        if error.code != 403:
+            raise
+
+
+def _classes(api: Api) -> Json:
+    found = {kind: list(_if_allowed(api, group, resource)) for kind, (group, resource) in CLASSES.items()}
+    default = [one for one in found["storage"]
+               if (one["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"]
+    names: Json = {kind: [one["metadata"]["name"] for one in classes] for kind, classes in found.items()}
+    return {**names, "default": default[0]["metadata"]["name"] if default else ""}
+
+
+def _pod(one: Json) -> Json:
+    found, why = state(one)
+    pi = container_of(one, "pi")
+    # Who is at work in a pod that runs is known inside only.
+    return {"state": found, "why": why, "image": pi.get("image"), "agent": None if found == "running" else {}}
+
+
+def _missing(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dict[str, Json]:
+    """Pods that are not there although they should, where the cluster tells why it makes none."""
+    found: dict[str, Json] = {}
+    for box in spec["cluster"]["sandboxes"]:
+        name = f"{box['namespace']}/{box['pod']}"
+        if name in pods:
+            continue
+        events = list(_warnings(api, box["namespace"], box["container"]))
+        if events:
+            found[name] = {"state": "missing", "why": str(events[-1].get("message", "")), "image": None, "agent": {}}
+    return found
+
+
+def _warnings(api: Api, namespace: str, name: str) -> Iterable[Json]:
+    selector = f"involvedObject.kind=StatefulSet,involvedObject.name={name},type=Warning"
+    try:
+        return list(api.listed(path("v1", "events", namespace), fieldSelector=selector))
+    except ApiRefused:
+        return ()
+
+
+def _repos(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dict[str, dict[str, bool]]:
+    """By title, which of a sandbox's repositories are there.
+
+    The kubelet says it of all that a pod was told to have; where it says no, or more are wanted now, somebody has to
+    ask inside. Where nobody can, the sandbox is left out.
+    """
+    def known(box: Mapping[str, Any]) -> tuple[str, dict[str, bool] | None]:
+        one = pods.get(f"{box['namespace']}/{box['pod']}")
+        wanted = [repo["name"] for repo in box["repos"]]
+        if one is None or state(one)[0] != "running":
+            return box["title"], None
+        told = ((container_of(one, "pi", "spec").get("readinessProbe") or {}).get("exec") or {}).get("command") or []
+        if container_of(one, "pi").get("ready") and set(wanted) <= set(told):
+            return box["title"], dict.fromkeys(wanted, True)
+        return box["title"], _asked(api.host, box, wanted)
+
+    found = side_by_side(spec["cluster"]["sandboxes"], known, ASKED_AT_ONCE)
+    return {title: there for title, there in found if there is not None}
+
+
+def _asked(host: Host, box: Mapping[str, Any], wanted: list[str]) -> dict[str, bool] | None:
+    try:
+        with Api(host) as api:
+            stream = start(api, Pod(box["namespace"], box["pod"], "pi"), ["sh", "-c", WHICH, "which", *wanted], "/")
+            try:
+                stream.end()
+                said = b""
+                while more := stream.read(1 << 12, ASK_SECONDS):
+                    said = (said + more)[:1 << 14]
+            finally:
+                stream.close()
+    except (PifleetError, StreamTimeout, OSError):
+        return None
+    there = set(said.decode(errors="replace").splitlines())
+    return {name: name in there for name in wanted}
+
+
+def _bytes(quantity: str) -> int:
+    """Bytes of a quantity of memory as nodes tell it ("16303532Ki")."""
+    units = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+    return int(quantity[:-2]) * units[quantity[-2:]] if quantity[-2:] in units else int(quantity)

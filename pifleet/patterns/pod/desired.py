@@ -1,0 +1,62 @@
+"""Owns what a cluster gets for its sandboxes: the objects, in the order of making them, and who is removed with what.
+It must not know what is seen there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from pifleet.desired.egress import Clients
+from pifleet.fleet import Fleet, Host, Sandbox
+from pifleet.patterns import Read
+from pifleet.patterns.pod import box as pods
+from pifleet.patterns.pod import namespace
+from pifleet.patterns.pod.gateway import TOKENS, of_gateway
+from pifleet.patterns.pod.objects import CLUSTER_PART, POD_PART, Place, developers
+
+
+def parts(_: Host) -> tuple[str, ...]:
+    """See `pifleet.patterns.Pattern`."""
+    return CLUSTER_PART, POD_PART
+
+
+def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], _: Clients) -> None:
+    """See `pifleet.patterns.Pattern`. A cluster without a sandbox gets nothing."""
+    host = fleet.hosts[spec["host"]]
+    own = Place(fleet, host)
+    people = {name: (Place(fleet, host, name), theirs) for name, theirs in developers(list(boxes)).items()}
+    entries = [*of_gateway(own, boxes)] if boxes else []
+    for place, theirs in people.values():
+        entries += namespace.of_developer(place, theirs)
+        entries += [entry for box in theirs for entry in pods.of_sandbox(place, box)]
+    spec["cluster"] = {
+        "tokens": f"{own.namespace}/{TOKENS}",
+        "objects": [entry.as_json() for entry in entries],
+        "sandboxes": [pods.entry(place, box) for place, theirs in people.values() for box in theirs],
+        "orphans": [],
+    }
+
+
+def complete(spec: dict[str, Any], read: Read, nonce: str) -> None:
+    """See `pifleet.patterns.Pattern`; a value that is not to be read now is not compared."""
+    for entry in (spec["cluster"] or {"objects": ()})["objects"]:
+        for source in entry["values"].values():
+            secret = read(source["secret"]) if "secret" in source else None
+            if secret:
+                source["hmac"] = secret.keyed_hash(nonce, source["template"])
+
+
+def removal(fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
+    """See `pifleet.patterns.Pattern`."""
+    return {"pods": [{"id": box.id, "container": box.container, "developer": box.developer} for box in boxes]}
+
+
+def paths(_: Sandbox) -> list[PurePosixPath]:
+    """None: a cluster has no folder of ours."""
+    return []
+
+
+def services() -> list[dict[str, Any]]:
+    """None: what runs there is an object."""
+    return []

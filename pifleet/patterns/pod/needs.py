@@ -1,0 +1,47 @@
+"""Owns what doctor asks of a cluster: its version, the classes that are named, an image, and who enforces policies.
+It must not change or look at anything itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pifleet.fleet import Cluster, Fleet
+from pifleet.plan import Json
+from pifleet.report import Check
+from pifleet.versions import numbers
+
+# Pod Security admission and server-side apply without a gate; older ones get no fixes (kubernetes.io/releases).
+OLDEST = (1, 28)
+
+
+def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
+    """See `pifleet.patterns.Pattern`."""
+    cluster, there = fleet.hosts[host].cluster, seen["cluster"]
+    assert cluster
+    version = str(there["version"])
+    yield Check.of(host, "version", numbers(version.lstrip("v"))[:2] >= OLDEST, f"Kubernetes {version}",
+                   f"use Kubernetes {OLDEST[0]}.{OLDEST[1]} or newer")
+    yield from _classes(host, cluster, there["classes"])
+    image = cluster.image or fleet.image.name
+    if not cluster.image and not any(name.endswith(image) for name in there["images"]):
+        yield Check(host, "image", "note", f"no node says that it has {image}",
+                    try_="load it into the nodes, or name pifleet_cluster_image")
+    if not there["enforcer"]:
+        yield Check(host, "network policies", "note",
+                    "no network plugin is known here that enforces them: pods may reach more than their gateway",
+                    try_="use one that does, such as Cilium or Calico")
+    else:
+        yield Check(host, "network policies", "pass", f"enforced by {there['enforcer']}")
+
+
+def _classes(host: str, cluster: Cluster, classes: Json) -> Iterator[Check]:
+    wanted = {"storage": cluster.storage_class or classes["default"], "runtime": cluster.runtime_class,
+              "priority": cluster.priority_class}
+    if not wanted["storage"]:
+        yield Check(host, "storage class", "fail", "the cluster has no default StorageClass",
+                    try_="name one with pifleet_storage_class")
+    for kind, name in wanted.items():
+        if name:
+            known = ", ".join(classes[kind]) or "none"
+            yield Check.of(host, f"{kind} class", name in classes[kind], f"{name}; the cluster has {known}",
+                           f"correct pifleet_{kind}_class")
