@@ -10,6 +10,7 @@ import sys
 import time
 
 from tests.lab import image
+from tests.lab.cluster import command as cluster
 from tests.lab.engine import LabError
 from tests.lab.farm import HOSTS, Lab
 from tests.lab.gitserver import PRIVATE, PUBLIC
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     ssh = verbs.add_parser("ssh", help="log in, or run a command")
     ssh.add_argument("name", metavar="HOST")
     ssh.add_argument("command", nargs=argparse.REMAINDER)
+    cluster.add(verbs)
     for verb in TROUBLE:
         verbs.add_parser(verb, help=str(getattr(Host, verb).__doc__)).add_argument("name", metavar="HOST")
     return main
@@ -73,6 +75,8 @@ def act(lab: Lab, options: argparse.Namespace) -> int:
                 image.forget()
         case "snapshot":
             print(lab.host(options.name).snapshot(options.tag))
+        case "cluster":
+            return cluster.act(lab.name, options)
         case "ssh":
             return subprocess.run([*lab.host(options.name).ssh_command(), *options.command], check=False).returncode
         case trouble:

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,14 @@ def ensure() -> None:
     """Have an engine that answers; raises CannotCarry where this machine cannot."""
     if os.geteuid() != 0:
         raise CannotCarry("the lab needs root: it makes a bridge, loop devices and a root file system")
-    install_missing()
+    install_missing(NEEDED)
     if not version():
         start()
 
 
-def install_missing() -> None:
-    packages = sorted({package for name, package in NEEDED.items() if not (shutil.which(name) or Path(name).exists())})
+def install_missing(needed: Mapping[str, str]) -> None:
+    """Have these programs and files, each by the package named with it; raises CannotCarry where none come."""
+    packages = sorted({package for name, package in needed.items() if not (shutil.which(name) or Path(name).exists())})
     if not packages:
         return
     if not shutil.which("apt-get"):

@@ -4,9 +4,12 @@ Owns when a lab is started and when its absence is a reason to skip; must not kn
 """
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.lab.cluster import Cluster
 from tests.lab.engine import CannotCarry
 from tests.lab.farm import HOSTS, Lab
 from tests.lab.gitserver import GitServer
@@ -44,3 +47,22 @@ def git_server(lab: Lab) -> GitServer:
 @pytest.fixture(scope="session")
 def model_server(lab: Lab) -> ModelServer:
     return lab.model
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster with a node for this run alone, `$PIFLEET_LAB-test`; it is gone with the run, however that ends."""
+    made = Cluster(f"{os.environ.get('PIFLEET_LAB', 'main')}-test")
+    try:
+        made.up(owned=True)
+    except CannotCarry as reason:
+        pytest.skip(str(reason))
+    yield made
+    made.down()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(request: pytest.FixtureRequest) -> Path:
+    """The kubeconfig of a cluster for tests that need only its API: `$PIFLEET_TEST_KUBECONFIG`, else the lab's."""
+    named = os.environ.get("PIFLEET_TEST_KUBECONFIG")
+    return Path(named) if named else request.getfixturevalue("cluster").kubeconfig
