@@ -30,7 +30,8 @@ from pifleet.secret import Secret
 
 # What a playbook run may inherit: enough to find programs, the home and an ssh agent. Keys live in other variables.
 INHERITED = (
-    "HOME", "LANG", "LC_ALL", "LOGNAME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "TERM", "TMPDIR", "USER", "XDG_RUNTIME_DIR",
+    "HOME", "KUBECONFIG", "LANG", "LC_ALL", "LOGNAME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "TERM", "TMPDIR",
+    "USER", "XDG_RUNTIME_DIR",
 )
 FORKS = 20
 SSH_ARGS = "-o ControlMaster=auto -o ControlPersist=30s -o ServerAliveInterval=10 -o ServerAliveCountMax=3"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.pifleet.fleet.plugins.plugin_utils import secret_values
 
@@ -23,9 +22,6 @@ options:
     required: true
 """
 
-# Characters with a meaning inside a quoted word of nginx's configuration.
-UNSAFE = frozenset('"\\$')
-
 
 class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("files",))
@@ -37,18 +33,7 @@ class ActionModule(ActionBase):
             return {**result, "changed": False}
         secret_values.require_pipelining(self)
         secrets = [
-            {"path": entry["path"], "mode": entry["mode"], "content": _content(entry, task_vars)}
+            {"path": entry["path"], "mode": entry["mode"], "content": secret_values.content(entry, task_vars)}
             for entry in self._task.args["files"]
         ]
         return {**result, **self._execute_module("pifleet.fleet.tree", {"secrets": secrets}, task_vars=task_vars)}
-
-
-def _content(entry: dict[str, str], task_vars: Any) -> str:
-    value = secret_values.fetch(entry["secret"], task_vars)
-    lines = value.split("\n") if entry.get("lines") else [value]
-    if not value.isascii() or not all(map(str.isprintable, lines)) or UNSAFE.intersection(value):
-        raise AnsibleActionFail(
-            f'secret {entry["secret"]} holds a character that cannot be sent in a header: '
-            'only printable ASCII without ", \\ and $ can'
-        )
-    return entry["template"].replace("{}", value)

@@ -179,10 +179,10 @@ class Clone:
         return path
 
     def _as_user(self, **more):
-        return {
-            "user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": [], "umask": 0o022,
-            "env": {**self.env, **more}, "cwd": self.work, "start_new_session": True,
-        }
+        plain = {"umask": 0o022, "env": {**self.env, **more}, "cwd": self.work, "start_new_session": True}
+        if self.account.pw_uid == os.geteuid():
+            return plain
+        return {**plain, "user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
 
     def _git(self, *arguments):
         child = subprocess.Popen(

@@ -11,6 +11,8 @@ from ansible.errors import AnsibleActionFail
 
 LARGEST = 1 << 20
 SECONDS = 60
+# Characters with a meaning inside a quoted word of nginx's configuration.
+UNSAFE = frozenset('"\\$')
 
 
 def fetch(name: str, task_vars: Mapping[str, Any]) -> str:
@@ -20,6 +22,18 @@ def fetch(name: str, task_vars: Mapping[str, Any]) -> str:
     if not value:
         raise AnsibleActionFail(f"secret {name} has no value; run pifleet doctor")
     return value
+
+
+def content(entry: Mapping[str, Any], task_vars: Mapping[str, Any]) -> str:
+    """What a file of a spec holds: the template of its entry, with the value of the secret that it names put in."""
+    value = fetch(entry["secret"], task_vars)
+    lines = value.split("\n") if entry.get("lines") else [value]
+    if not value.isascii() or not all(map(str.isprintable, lines)) or UNSAFE.intersection(value):
+        raise AnsibleActionFail(
+            f'secret {entry["secret"]} holds a character that cannot be sent in a header: '
+            'only printable ASCII without ", \\ and $ can'
+        )
+    return str(entry["template"]).replace("{}", value)
 
 
 def require_pipelining(action: Any) -> None:

@@ -30,7 +30,10 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], _: Clie
     for place, theirs in people.values():
         entries += namespace.of_developer(place, theirs)
         entries += [entry for box in theirs for entry in pods.of_sandbox(place, box)]
+    assert host.cluster
     spec["cluster"] = {
+        "kubeconfig": host.cluster.kubeconfig,
+        "context": host.cluster.context,
         "tokens": f"{own.namespace}/{TOKENS}",
         "objects": [entry.as_json() for entry in entries],
         "sandboxes": [pods.entry(place, box) for place, theirs in people.values() for box in theirs],

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pifleet.fleet import KUBE_LABEL, Cluster, Fleet, Host, Sandbox, developer_label
 
@@ -82,7 +82,13 @@ def key_of(manifest: Mapping[str, Any]) -> str:
     return f"{manifest['kind']} {place}{metadata['name']}"
 
 
-def resolved(value: Any, objects: Mapping[str, Any]) -> Any:
+class Lookup(Protocol):
+    """The objects of a cluster by name."""
+
+    def get(self, key: str, /) -> Any: ...
+
+
+def resolved(value: Any, objects: Lookup) -> Any:
     """A manifest with what other objects of the cluster say filled in; None for what none says."""
     if isinstance(value, Mapping) and FROM in value:
         key, *path = value[FROM]

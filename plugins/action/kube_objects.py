@@ -1,0 +1,85 @@
+"""Owns that a cluster has the objects of a spec: brought there from the controller, Secrets with their values.
+It must not decide what an object says, and shows of a Secret no more than its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.pifleet.fleet.plugins.plugin_utils import secret_values
+from ansible_collections.pifleet.fleet.plugins.plugin_utils.clusters import reached, told
+
+DOCUMENTATION = """
+module: kube_objects
+short_description: Has objects in a cluster as a spec says
+description:
+  - Server-side apply with field manager C(pifleet); what somebody added to a field that is pifleet's goes.
+  - Runs on the controller, with check mode and diff. A sandbox that is refused does not keep others from theirs.
+options:
+  cluster: {description: "C(kubeconfig) and C(context), as in the spec.", type: dict, required: true}
+  objects: {description: "Entries of the spec to have, in order.", type: list, elements: dict}
+  tokens: {description: "Namespace and name of the Secret with the sandboxes' tokens.", type: str}
+  stopped: {description: "Namespace and name of StatefulSets to scale to none.", type: list, elements: dict}
+  absent: {description: "Names of objects to delete, such as C(Namespace acme-ana).", type: list, elements: str}
+"""
+
+
+class ActionModule(ActionBase):
+    _VALID_ARGS = frozenset(("cluster", "objects", "tokens", "stopped", "absent"))
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        wanted = self._task.args
+        with reached(task_vars["inventory_hostname"], wanted["cluster"]) as api:
+            changed = [f"{key} stopped" for key in self._stopped(api, wanted.get("stopped") or ())]
+            changed += [f"{key} deleted" for key in self._absent(api, wanted.get("absent") or ())]
+            said, failed = self._had(api, wanted.get("objects") or (), wanted.get("tokens", ""), task_vars)
+        changed += said
+        result |= {"changed": bool(changed), "diff": {"prepared": "".join(f"{line}\n" for line in changed)}}
+        return {**result, "failed": True, "msg": "; ".join(failed)} if failed else result
+
+    def _had(
+        self, api: Any, entries: Sequence[Mapping[str, Any]], tokens: str, task_vars: Any
+    ) -> tuple[list[str], list[str]]:
+        """What was changed, and what could not be."""
+        from pifleet.errors import PifleetError
+        from pifleet.kube import apply
+
+        said, failed = [], []
+        for title in dict.fromkeys(entry["sandbox"] for entry in entries):
+            own = [entry for entry in entries if entry["sandbox"] == title]
+            try:
+                changes = apply.have(api, own, tokens, lambda source: secret_values.content(source, task_vars),
+                                     check=self._task.check_mode)
+            except PifleetError as error:
+                failed.append(": ".join(filter(None, (title, told(error.trouble)))))
+                continue
+            said += [f"{one.key}: {', '.join(one.fields) or 'made'}" for one in changes]
+        if not self._task.check_mode:
+            self._awaited(api, entries, failed)
+        return said, failed
+
+    def _awaited(self, api: Any, entries: Sequence[Mapping[str, Any]], failed: list[str]) -> None:
+        from pifleet.kube import apply
+
+        made = [entry["object"] for entry in entries if entry["object"]["kind"] in ("Deployment", "StatefulSet")]
+        for one in made:
+            place = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
+            if one["kind"] == "Deployment" and not apply.available(api, f"Deployment {place}"):
+                failed.append(f"Deployment {place} does not come to run")
+        apply.running(api, [(one["metadata"]["namespace"], f"{one['metadata']['name']}-0") for one in made
+                            if one["kind"] == "StatefulSet"])
+
+    def _stopped(self, api: Any, sets: Sequence[Mapping[str, str]]) -> list[str]:
+        from pifleet.kube import apply
+
+        keys = [f"StatefulSet {one['namespace']}/{one['name']}" for one in sets]
+        return keys if self._task.check_mode else [key for key in keys if apply.scaled(api, key, 0)]
+
+    def _absent(self, api: Any, keys: Sequence[str]) -> list[str]:
+        from pifleet.kube import apply
+
+        return list(keys) if self._task.check_mode else apply.gone(api, keys)
