@@ -8,17 +8,20 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pifleet.kube.client import Api, path
+from pifleet.kube.minder import SIZE
 from pifleet.kube.wire import Wire
 from pifleet.stream import STDERR_KEPT, StreamTimeout
 
 # Channels and protocols of an exec over a WebSocket (k8s.io/streaming, "remotecommand").
-STDIN, STDOUT, STDERR, STATUS, RESIZE = range(5)
+STDIN, STDOUT, STDERR, STATUS = range(4)
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 CHUNK = 1 << 15
 BROKEN = 255
@@ -30,6 +33,7 @@ import os
 n=int(os.read(0,8));s=b""
 while len(s)<n:s+=os.read(0,n-len(s))
 exec(s)"""
+Keep = Callable[[bytes], None]
 MINDED = ("python3", "-I", "-S", "-c", _START)
 
 
@@ -42,17 +46,17 @@ class Pod:
     container: str
 
 
-def opened(api: Api, pod: Pod, argv: Sequence[str], *, tty: bool = False) -> Wire:
-    """Start `argv` in a pod and hand out its channels. Raises HostFailed, as ApiRefused for an answer that is one."""
-    query = [("container", pod.container), ("stdin", "true"), ("stdout", "true"),
-             ("tty", "true") if tty else ("stderr", "true"), *(("command", word) for word in argv)]
-    return Wire.to(api, path("v1", "pods", pod.namespace, pod.name, "exec"), query, PROTOCOLS)
+def start(api: Api, pod: Pod, argv: Sequence[str], workdir: str, *, errors: Keep | None = None,
+          size: tuple[int, int] | None = None) -> Exec:
+    """Start `argv` in a pod; it ends with this process or the connection.
 
-
-def start(api: Api, pod: Pod, argv: Sequence[str], workdir: str) -> Exec:
-    """Start `argv` in a pod; it ends with this process or the connection. Raises HostFailed."""
-    stream = Exec(opened(api, pod, MINDED))
-    stream.begin(argv, workdir)
+    What it writes to standard error goes to `errors`, where that is given, instead of being kept. With a `size` (rows
+    and columns) it has a terminal. Raises HostFailed, as ApiRefused where the server did not let it begin.
+    """
+    query = [("container", pod.container), *((name, "true") for name in ("stdin", "stdout", "stderr")),
+             *(("command", word) for word in MINDED)]
+    stream = Exec(Wire.to(api, path("v1", "pods", pod.namespace, pod.name, "exec"), query, PROTOCOLS), errors)
+    stream.begin({"argv": list(argv), "workdir": workdir, "size": size})
     return stream
 
 
@@ -62,8 +66,9 @@ class Exec:
     Only whoever reads or waits takes anything off the connection: one thread. Another may send.
     """
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: Wire, errors: Keep | None = None) -> None:
         self._wire = wire
+        self._keep = errors or self._remember
         self._out: deque[memoryview] = deque()
         self._unread = 0
         self._err = b""
@@ -71,10 +76,15 @@ class Exec:
         self._code: int | None = None
         self._ended = threading.Event()
 
-    def begin(self, argv: Sequence[str], workdir: str) -> None:
+    def begin(self, request: Mapping[str, Any]) -> None:
+        """Send the minder and what it is to do."""
         text = minder()
-        request = json.dumps({"argv": list(argv), "workdir": workdir}).encode()
-        self._put(b"%8d" % len(text) + text + _piece(request))
+        self._put(b"%8d" % len(text) + text + _piece(json.dumps(request).encode()))
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the program's terminal."""
+        with suppress(BrokenPipeError):
+            self._put(struct.pack(">IHH", SIZE, rows, columns))
 
     def send(self, data: bytes) -> None:
         for at in range(0, len(data), CHUNK):
@@ -83,11 +93,8 @@ class Exec:
             self._put(_piece(data[at:at + CHUNK]))
 
     def end(self) -> None:
-        if not self._ended.is_set():
-            try:
-                self._put(_piece(b""))
-            except BrokenPipeError:
-                return
+        with suppress(BrokenPipeError):
+            self._put(_piece(b""))
 
     def read(self, size: int, timeout: float) -> bytes:
         deadline = time.monotonic() + timeout
@@ -152,7 +159,7 @@ class Exec:
         self._keep(f"the connection to the cluster broke: {why}\n".encode())
         self._ended.set()
 
-    def _keep(self, data: bytes) -> None:
+    def _remember(self, data: bytes) -> None:
         self._err = (self._err + data)[-STDERR_KEPT:]
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pifleet.kube.exec import MINDED, STDERR, STDOUT, Exec, minder, outcome
 from pifleet.kube.exec import STATUS as STATUS_CHANNEL
 from pifleet.kube.frames import BINARY, CLOSE, LIMIT, PING, PONG, Broken, Frames, frame, masked
+from pifleet.kube.minder import SIZE
 from pifleet.kube.wire import Wire
 from pifleet.stream import LocalStream, StreamTimeout
 
@@ -246,10 +247,10 @@ def minded(tmp_path):
     """A program under a minder, as a stream whose input is still that of the minder."""
     streams = []
 
-    def begin(*argv, workdir=tmp_path):
+    def begin(*argv, workdir=tmp_path, size=None):
         stream = LocalStream(MINDED)
         streams.append(stream)
-        request = json.dumps({"argv": argv, "workdir": str(workdir)}).encode()
+        request = json.dumps({"argv": argv, "workdir": str(workdir), "size": size}).encode()
         stream.send(b"%8d" % len(minder()) + minder() + piece(request))
         return stream
 
@@ -350,3 +351,41 @@ def test_what_a_program_started_ends_with_it_also_what_would_rather_not(minded):
     stream.end()
 
     assert gone_within(pid, 5)
+
+
+# -- a terminal --------------------------------------------------------------------------------------------------------
+
+
+def reads_until(stream, words):
+    seen = b""
+    while words not in seen:
+        seen += stream.read(1000, 10)
+    return seen
+
+
+def test_a_program_at_a_terminal_has_its_size_and_is_told_of_a_new_one(minded):
+    stream = minded("sh", "-c", "trap 'stty size; exit 4' WINCH; stty size; read -r line", size=(30, 100))
+
+    assert reads_until(stream, b"100\r\n") == b"30 100\r\n"
+    stream.send(struct.pack(">IHH", SIZE, 50, 120))
+    assert everything(stream) == b"50 120\r\n"
+    assert stream.wait(5) == 4
+
+
+def test_keys_reach_a_program_at_a_terminal_as_keys(minded):
+    stream = minded("sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.1; done",
+                    size=(24, 80))
+    reads_until(stream, b"ready")
+    stream.send(piece(b"\x03"))
+
+    assert b"interrupted" in everything(stream)
+    assert stream.wait(5) == 5
+
+
+def test_a_shell_at_a_terminal_ends_when_the_far_end_is_gone(minded):
+    stream = minded("bash", "--norc", "-c", "echo $$; exec bash --norc -i", size=(24, 80))
+    pid = int(reads_until(stream, b"\r\n").split()[0])
+    stream.end()
+
+    assert gone_within(pid, 5)
+    assert stream.wait(5) == 129
