@@ -129,37 +129,45 @@ def scaled(api: Api, key: str, replicas: int) -> bool:
     return True
 
 
-def running(api: Api, names: Sequence[tuple[str, str]]) -> None:
-    """Wait until pods (namespace, name) run, no longer than there is hope; who looks again says which do not."""
-    began = dict.fromkeys(names, 0.0)
+def come_to_run(api: Api, sets: Sequence[Json]) -> dict[str, str]:
+    """Wait until the pods of Deployments and StatefulSets run and are the newest, no longer than there is hope; what
+    does not, by name, and why. Raises HostFailed."""
+    waiting = {key_of(one): 0.0 for one in sets}
+    why: dict[str, str] = {}
 
     def settled() -> bool:
-        for name in list(began):
-            pod = patiently(lambda name=name: api.get(path("v1", "pods", name[0], name[1])))  # type: ignore[misc]
-            found = state(pod)[0] if pod else "missing"
+        for key in list(waiting):
+            found, why[key] = _rolled_out(api, key)
             if found == "running":
-                del began[name]
+                del waiting[key], why[key]
             elif found == "starting":
-                began[name] = 0.0
+                waiting[key] = 0.0
             else:
-                began[name] = began[name] or time.monotonic()
-                if time.monotonic() - began[name] > HOPELESS_SECONDS:
-                    del began[name]
-        return not began
+                waiting[key] = waiting[key] or time.monotonic()
+                if time.monotonic() - waiting[key] > HOPELESS_SECONDS:
+                    del waiting[key]
+        return not waiting
 
     until(settled, RUN_SECONDS)
+    return why
 
 
-def available(api: Api, key: str) -> bool:
-    """Whether a Deployment came to run what it is to run, and nothing that it ran before, within a time."""
-    def rolled_out() -> bool:
-        one = patiently(lambda: api.get(place_of(key))) or {}
-        status, spec = one.get("status") or {}, one.get("spec") or {}
-        wanted = spec.get("replicas", 1)
-        return bool(status.get("observedGeneration", 0) >= one.get("metadata", {}).get("generation", 1)
-                    and status.get("updatedReplicas", 0) == wanted == status.get("availableReplicas", 0))
-
-    return until(rolled_out, RUN_SECONDS)
+def _rolled_out(api: Api, key: str) -> tuple[str, str]:
+    """How far a Deployment or StatefulSet is, by its newest pods: running|starting|error|missing, and why."""
+    one = patiently(lambda: api.get(place_of(key)))
+    if not one:
+        return "missing", "it is not there"
+    if not one["spec"].get("replicas", 1):
+        return "running", ""
+    status, labels = one.get("status") or {}, one["spec"]["selector"]["matchLabels"]
+    chosen = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())}
+    pods = patiently(lambda: list(api.listed(path("v1", "pods", one["metadata"]["namespace"]), **chosen)))
+    found = [state(pod) for pod in pods]
+    if status.get("observedGeneration", 0) >= one["metadata"]["generation"] and status.get("updatedReplicas") == len(
+            found) == [name for name, _ in found].count("running"):
+        return "running", ""
+    return next(((name, why) for name, why in found if name == "error"),
+                ("starting", "it takes its time") if found else ("missing", "no pod of it is there"))
 
 
 def until(true: Callable[[], bool], seconds: float) -> bool:

@@ -44,11 +44,11 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
     with Api(host) as api:
         version = api.request("GET", "/version")
         namespaces = {one["metadata"]["name"]: one for one in api.listed(path("v1", "namespaces"))}
-        objects = {f"Namespace {name}": _stripped(one, "Namespace") for name, one in namespaces.items()
+        objects = {f"Namespace {name}": _stripped(one, "Namespace", "v1") for name, one in namespaces.items()
                    if _is_ours(one, spec["fleet"])}
         for kind, (group, resource) in OURS.items():
             for one in api.listed(path(group, resource), labelSelector=label):
-                objects[f"{kind} {_place(one)}"] = _stripped(one, kind, nonce)
+                objects[f"{kind} {_place(one)}"] = _stripped(one, kind, group, nonce)
         pods = {_place(one): one for one in api.listed(path("v1", "pods"), labelSelector=label)}
         claims = api.listed(path("v1", "persistentvolumeclaims"), labelSelector=label)
         nodes = list(_if_allowed(api, "v1", "nodes"))
@@ -76,10 +76,11 @@ def _place(one: Json) -> str:
     return f"{one['metadata']['namespace']}/{one['metadata']['name']}"
 
 
-def _stripped(one: Json, kind: str, nonce: str = "") -> Json:
-    """An object without what only the server has to know; values of a Secret as HMAC under `nonce`."""
+def _stripped(one: Json, kind: str, group: str, nonce: str = "") -> Json:
+    """An object of a list, as it stands alone but for what only the server has to know; values of a Secret as HMAC
+    under `nonce`."""
     metadata = {key: value for key, value in one["metadata"].items() if key != "managedFields"}
-    kept = {**one, "kind": kind, "metadata": metadata}
+    kept = {**one, "apiVersion": group, "kind": kind, "metadata": metadata}
     kept.pop("status", None)
     if kind == "Secret":
         kept["data"] = {name: hmac.new(nonce.encode(), base64.b64decode(value), hashlib.sha256).hexdigest()

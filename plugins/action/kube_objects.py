@@ -66,12 +66,9 @@ class ActionModule(ActionBase):
         from pifleet.kube import apply
 
         made = [entry["object"] for entry in entries if entry["object"]["kind"] in ("Deployment", "StatefulSet")]
-        for one in made:
-            place = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
-            if one["kind"] == "Deployment" and not apply.available(api, f"Deployment {place}"):
-                failed.append(f"Deployment {place} does not come to run")
-        apply.running(api, [(one["metadata"]["namespace"], f"{one['metadata']['name']}-0") for one in made
-                            if one["kind"] == "StatefulSet"])
+        # What becomes of a sandbox is its own row, by the look that follows.
+        failed += [f"{key} does not come to run: {why}" for key, why in apply.come_to_run(api, made).items()
+                   if key.startswith("Deployment")]
 
     def _stopped(self, api: Any, sets: Sequence[Mapping[str, str]]) -> list[str]:
         from pifleet.kube import apply

@@ -38,7 +38,8 @@ def _nginx() -> bytes:
         run(["apt-get", "-q", "download", *PACKAGES], cwd=downloads)
         for one in sorted(downloads.glob("*.deb")):
             run(["dpkg-deb", "-x", one, tree])
-        shutil.rmtree(tree / "usr/share/doc", ignore_errors=True)
+        for useless in ("usr/share/doc", "lib"):  # /lib is a link in the image
+            shutil.rmtree(tree / useless, ignore_errors=True)
         whole = io.BytesIO()
         with tarfile.open(fileobj=whole, mode="w") as layer:
             for path in sorted(tree.rglob("*")):
