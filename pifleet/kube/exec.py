@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pifleet.kube.client import Api, path
+from pifleet.kube.ending import BROKEN, Ending, outcome
 from pifleet.kube.minder import SIZE
 from pifleet.kube.wire import Wire
 from pifleet.stream import STDERR_KEPT, StreamTimeout
@@ -24,7 +25,6 @@ from pifleet.stream import STDERR_KEPT, StreamTimeout
 STDIN, STDOUT, STDERR, STATUS = range(4)
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 CHUNK = 1 << 15
-BROKEN = 255
 # What nobody has read of standard output; beyond it a program has to wait, as at a pipe.
 UNREAD = 4 << 20
 # Takes the minder's text from standard input, so that neither it nor what it starts is in a URL or an audit log.
@@ -73,13 +73,16 @@ class Exec:
         self._unread = 0
         self._err = b""
         self._status = b""
+        self._ending = Ending()
+        self._received = 0
         self._code: int | None = None
         self._ended = threading.Event()
 
     def begin(self, request: Mapping[str, Any]) -> None:
         """Send the minder and what it is to do."""
         text = minder()
-        self._put(b"%8d" % len(text) + text + _piece(json.dumps(request).encode()))
+        marked = {**request, "mark": self._ending.mark.decode()}
+        self._put(b"%8d" % len(text) + text + _piece(json.dumps(marked).encode()))
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the program's terminal."""
@@ -129,30 +132,38 @@ class Exec:
         self._wire.send(bytes([STDIN]) + data)
 
     def _take(self, deadline: float) -> None:
-        """Sort what arrives. Raises StreamTimeout."""
+        """What arrives next. Raises StreamTimeout."""
         try:
             said = self._wire.receive(max(0.0, deadline - time.monotonic()))
+            if not said:
+                raise StreamTimeout
+            self._sort(said)
         except ConnectionError as error:
             self._broken(str(error))
-            return
-        if not said:
-            raise StreamTimeout
+
+    def _sort(self, said: Sequence[bytes]) -> None:
         for message in said:
             channel, data = message[:1], message[1:]
             if channel == bytes([STDOUT]) and data:
                 self._out.append(memoryview(data))
                 self._unread += len(data)
-            elif channel == bytes([STDERR]):
-                self._keep(data)
+                self._received += len(data)
+            elif channel == bytes([STDERR]) and (own := self._ending.feed(data)):
+                self._keep(own)
             elif channel == bytes([STATUS]):
                 self._status += data
-                self._settle()
+        self._settle()
 
     def _settle(self) -> None:
-        found = outcome(self._status)
-        if found:
-            self._code, words = found
-            self._keep(words.encode())
+        """Look whether it has ended: by the minder's word and with all that the program wrote, or without a word."""
+        if word := self._ending.word:
+            if self._received >= word.output:
+                self._code = word.code
+                self._ended.set()
+        elif found := outcome(self._status):
+            code, why = found
+            self._code = code or BROKEN  # a good end without the minder's word is none
+            self._keep((why or ("" if code else "the end of what the program wrote is lost")).encode())
             self._ended.set()
 
     def _broken(self, why: str) -> None:
@@ -161,27 +172,6 @@ class Exec:
 
     def _remember(self, data: bytes) -> None:
         self._err = (self._err + data)[-STDERR_KEPT:]
-
-
-def outcome(status: bytes) -> tuple[int, str] | None:
-    """Exit code, and words where no program ran, of what the status channel said; None while that is not all.
-
-    It is a Status of Kubernetes' API: "Success", or a failure with the exit code among its causes, or one without.
-    """
-    try:
-        said = json.loads(status)
-        if said["status"] == "Success":
-            return 0, ""
-        causes = (said.get("details") or {}).get("causes") or ()
-        codes = [one.get("message") for one in causes if one.get("reason") == "ExitCode"]
-        if codes:
-            return int(codes[0]), ""
-        words = str(said.get("message") or said.get("reason") or "no reason was given")
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return None
-    if "executable file not found" in words or "no such file or directory" in words:
-        return 127, f"{words}\n"
-    return (126 if "permission denied" in words else BROKEN), f"{words}\n"
 
 
 @cache

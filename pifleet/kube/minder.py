@@ -5,6 +5,9 @@ An exec of Kubernetes alone leaves a program behind when its client dies, closes
 (containerd, issue 13936), and before protocol v5 knows no end of input. Here input comes in pieces, each after its
 length (4 bytes, big-endian): the request as JSON, then what the program gets, and no bytes at all for its end. On a
 terminal of its own, which it has where the request gives the size, the length SIZE is followed by a new one.
+
+The end of output may get lost on the way when a program ends (kubernetes, issue 124571). So standard error
+ends with the request's mark, the exit code and how many bytes of output there were, and all of it waits to be taken.
 """
 
 import contextlib
@@ -21,9 +24,11 @@ import threading
 import time
 
 GRACE = 10.0
+LINGER = 60.0
+CHUNK = 1 << 16
 SIZE = 0xFFFFFFFF
 SURE = 4096  # what a pipe takes at once when it takes anything (pipe(7), PIPE_BUF)
-left = threading.Event()
+left, over = threading.Event(), threading.Event()
 
 
 class Gone(Exception):
@@ -33,38 +38,45 @@ class Gone(Exception):
 def main() -> None:
     request = json.loads(exactly(length()))
     at_terminal = request.get("size")
-    source = -1
     if at_terminal:
-        child, into = pty.fork()
+        child, terminal = pty.fork()
+        into, out, theirs = terminal, terminal, []
     else:
-        source, into = os.pipe()
+        (source, into), (out, sink) = os.pipe(), os.pipe()
+        theirs = [source, sink]
         child = os.fork()
     if not child:
-        become(request, source)
-    showing = threading.Thread(target=show, args=(into,), daemon=True)
+        become(request, theirs)
+    for number in theirs:
+        os.close(number)
     if at_terminal:
         resize(into, *at_terminal)
-        showing.start()
-    else:
-        os.close(source)
     farewell = signal.SIGHUP if at_terminal else signal.SIGTERM
-    threading.Thread(target=hand_on, args=(into, child, farewell), daemon=True).start()
-    _, status = os.waitpid(child, 0)
+    far = threading.Thread(target=hand_on, args=(into, child, farewell), daemon=True)
+    far.start()
+    ended, tell = os.pipe()
+    threading.Thread(target=wait_for, args=(child, tell), daemon=True).start()
+    count = show(out, ended)
+    status = int(os.read(ended, 20))
+    over.set()
+    code = os.waitstatus_to_exitcode(status)
+    code = code if code >= 0 else 128 - code
     if left.is_set():
         kill(child, signal.SIGKILL)  # what it started
-    if at_terminal:
-        showing.join(1)  # something that it left behind may hold the terminal for ever
-    code = os.waitstatus_to_exitcode(status)
-    os._exit(code if code >= 0 else 128 - code)
+    else:
+        os.write(2, f"{request['mark']}{code} {count}\n".encode())
+        far.join(LINGER)
+    os._exit(code)
 
 
-def become(request: dict, source: int) -> None:  # type: ignore[type-arg]
+def become(request: dict, ends: list) -> None:  # type: ignore[type-arg]
     """The program itself, in a session of its own; its exit code says as a shell's would why it did not start."""
     argv = request["argv"]
     try:
-        if source >= 0:
+        if ends:
             os.setsid()
-            os.dup2(source, 0)
+        for number, end in enumerate(ends):
+            os.dup2(end, number)
         os.chdir(request["workdir"])
         os.execvp(argv[0], argv)  # noqa: S606 - an argument list, and no shell wanted
     except OSError as error:
@@ -84,15 +96,35 @@ def hand_on(into: int, child: int, farewell: int) -> None:
         while True:  # nothing comes any more but the end
             exactly(1)
     except Gone:
-        end(child, farewell)
+        if not over.is_set():
+            end(child, farewell)
 
 
-def show(terminal: int) -> None:
-    """What the program writes on its terminal; reading it fails when nobody has it open any more."""
-    with contextlib.suppress(OSError):
-        while data := os.read(terminal, 1 << 16):
+def wait_for(child: int, tell: int) -> None:
+    _, status = os.waitpid(child, 0)
+    os.write(tell, b"%d" % status)
+
+
+def show(out: int, ended: int) -> int:
+    """Write what the program writes, and count it, until it has ended and nothing is left.
+
+    What it leaves behind may hold its output open for ever, and is not waited for.
+    """
+    poll = select.poll()
+    poll.register(out, select.POLLIN)
+    poll.register(ended, select.POLLIN)
+    count = 0
+    while out in (ready := dict(poll.poll())) or ended not in ready:
+        try:
+            data = os.read(out, CHUNK)
+            count += len(data)
+            if not data:
+                break
             while data:
                 data = data[os.write(1, data):]
+        except OSError:  # nobody has the terminal open any more, or nobody takes it
+            break
+    return count
 
 
 def resize(terminal: int, rows: int, columns: int) -> None:

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from pifleet.errors import PifleetError
 from pifleet.fleet import Cluster, Host
 from pifleet.kube.client import Api
-from pifleet.kube.exec import BROKEN, Exec, Pod, start
+from pifleet.kube.ending import BROKEN
+from pifleet.kube.exec import Exec, Pod, start
 from pifleet.stream import StreamTimeout
 
 CHUNK = 1 << 16

@@ -6,20 +6,21 @@ import json
 import os
 import socket
 import struct
+import subprocess
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from subprocess import PIPE
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pifleet.kube.exec import MINDED, STDERR, STDOUT, Exec, minder, outcome
-from pifleet.kube.exec import STATUS as STATUS_CHANNEL
+from pifleet.kube.ending import Ending, outcome
+from pifleet.kube.exec import MINDED, STATUS, STDERR, STDOUT, Exec
 from pifleet.kube.frames import BINARY, CLOSE, LIMIT, PING, PONG, Broken, Frames, frame, masked
-from pifleet.kube.minder import SIZE
 from pifleet.kube.wire import Wire
-from pifleet.stream import LocalStream, StreamTimeout
+from pifleet.stream import StreamTimeout
 
 
 def from_server(kind, data, last=True):
@@ -126,6 +127,23 @@ def test_a_program_that_did_not_start_has_the_servers_words():
     assert outcome(failure("container is not running")) == (255, "container is not running\n")
 
 
+@given(st.binary(max_size=80), st.binary(max_size=80), st.integers(0, 255), st.integers(0, 1 << 60), st.integers(1, 9))
+def test_the_minders_word_is_found_however_it_is_cut_and_is_not_the_programs(before, after, code, output, cut):
+    ending = Ending()
+    data = before + ending.mark[:7] + ending.mark + f"{code} {output}\n".encode() + after
+
+    own = b"".join(ending.feed(data[at:at + cut]) for at in range(0, len(data), cut))
+
+    assert (own, ending.word) == (before + ending.mark[:7] + after, (code, output))
+
+
+@pytest.mark.parametrize("word", [b"\n", b"seven 1\n", b"1\n", b"1 2 3\n", b"9" * 100])
+def test_a_word_of_a_wrong_shape_is_a_broken_connection(word):
+    ending = Ending()
+    with pytest.raises(ConnectionError):
+        ending.feed(ending.mark + word)
+
+
 # -- a stream over a connection ----------------------------------------------------------------------------------------
 
 
@@ -137,14 +155,17 @@ def pair():
         yield stream, theirs
 
 
+def ended_with(code):
+    return failure("", causes=[{"reason": "ExitCode", "message": str(code)}])
+
+
 def says(server, channel, data):
     server.sendall(from_server(BINARY, bytes([channel]) + data))
 
 
 def test_output_errors_and_exit_code_are_told_apart(pair):
     stream, server = pair
-    for channel, data in ((STDOUT, b"out"), (STDERR, b"err"), (STDOUT, b"put"), (STATUS_CHANNEL, failure(
-            "", causes=[{"reason": "ExitCode", "message": "3"}]))):
+    for channel, data in ((STDOUT, b"out"), (STDERR, b"err"), (STDOUT, b"put"), (STATUS, ended_with(3))):
         says(server, channel, data)
 
     assert (stream.read(2, 5), stream.read(9, 5), stream.read(9, 5), stream.read(9, 5)) == (b"ou", b"t", b"put", b"")
@@ -205,9 +226,39 @@ def test_only_the_end_of_standard_error_is_kept(pair):
     stream, server = pair
     for number in range(20):
         says(server, STDERR, bytes([number]) * 8192)
-    says(server, STATUS_CHANNEL, b'{"status":"Success"}')
+    says(server, STATUS, ended_with(1))
 
-    assert (stream.wait(5), len(stream.stderr()), stream.stderr()[-1]) == (0, 65536, 19)
+    assert (stream.wait(5), len(stream.stderr()), stream.stderr()[-1]) == (1, 65536, 19)
+
+
+def test_a_good_end_without_the_minders_word_is_no_success(pair):
+    stream, server = pair
+    says(server, STDOUT, b"most of it")
+    says(server, STATUS, b'{"status":"Success"}')
+
+    assert (stream.read(99, 5), stream.read(99, 5), stream.wait(5)) == (b"most of it", b"", 255)
+    assert stream.stderr() == b"the end of what the program wrote is lost"
+
+
+def test_the_minders_word_waits_for_all_output(pair):
+    stream, server = pair
+    says(server, STDERR, b"oh" + stream._ending.mark + b"0 6\n")
+    says(server, STDOUT, b"hal")
+    assert stream.read(9, 5) == b"hal"
+    with pytest.raises(StreamTimeout):
+        stream.wait(0.1)
+
+    says(server, STDOUT, b"ves")
+    assert (stream.read(9, 5), stream.read(9, 5), stream.wait(5), stream.stderr()) == (b"ves", b"", 0, b"oh")
+
+
+def test_output_that_was_lost_with_its_connection_is_no_success(pair):
+    stream, server = pair
+    says(server, STDERR, stream._ending.mark + b"0 6\n")
+    says(server, STDOUT, b"hal")
+    server.close()
+
+    assert (stream.read(9, 5), stream.read(9, 5), stream.wait(5)) == (b"hal", b"", 255)
 
 
 def test_a_ping_is_answered_and_silence_is_broken_by_one(pair, monkeypatch):
@@ -238,25 +289,59 @@ def test_closing_frees_a_sender_whom_nobody_reads(pair):
 # -- the minder --------------------------------------------------------------------------------------------------------
 
 
-def piece(data):
-    return struct.pack(">I", len(data)) + data
+class Bridge(threading.Thread):
+    """An API server for one exec: starts the command on this machine and carries its channels, or loses some."""
+
+    def __init__(self, sock, lose=0):
+        super().__init__(daemon=True)
+        self.socket, self.lose, self.lock = sock, lose, threading.Lock()
+        self.child = subprocess.Popen(MINDED, stdin=PIPE, stdout=PIPE, stderr=PIPE, bufsize=0)
+        for channel, pipe in ((STDOUT, self.child.stdout), (STDERR, self.child.stderr)):
+            threading.Thread(target=self.carry, args=(channel, pipe), daemon=True).start()
+        self.start()
+
+    def run(self):
+        data = b""
+        with suppress(OSError):
+            while more := self.socket.recv(1 << 16):
+                data += more
+                while (size := size_of(data)) and len(data) >= size:
+                    (kind, message), data = unmasked(data)
+                    if kind == BINARY:
+                        self.child.stdin.write(message[1:])
+        self.child.stdin.close()
+
+    def carry(self, channel, pipe):
+        with suppress(OSError):
+            while data := pipe.read(1 << 15):
+                if channel == STDOUT and self.lose:
+                    data, self.lose = data[:-self.lose], 0
+                with self.lock:
+                    says(self.socket, channel, data)
+
+
+def size_of(data):
+    """Of the first frame, in bytes; 0 while that is not known."""
+    short = data[1] & 0x7F if len(data) > 1 else 0
+    width = {126: 2, 127: 8}.get(short, 0)
+    if len(data) < 2 + width:
+        return 0
+    return 6 + width + (int.from_bytes(data[2:2 + width], "big") if width else short)
 
 
 @pytest.fixture
 def minded(tmp_path):
-    """A program under a minder, as a stream whose input is still that of the minder."""
-    streams = []
+    """Starts a program under a minder: its stream, with the process of the minder as `minder`."""
+    with ExitStack() as opened:
+        def begin(*argv, workdir=tmp_path, size=None, lose=0):
+            ours, theirs = socket.socketpair()
+            opened.enter_context(closing(theirs))
+            stream = opened.enter_context(closing(Exec(Wire(ours))))
+            stream.minder = Bridge(theirs, lose).child
+            stream.begin({"argv": argv, "workdir": str(workdir), "size": size})
+            return stream
 
-    def begin(*argv, workdir=tmp_path, size=None):
-        stream = LocalStream(MINDED)
-        streams.append(stream)
-        request = json.dumps({"argv": argv, "workdir": str(workdir), "size": size}).encode()
-        stream.send(b"%8d" % len(minder()) + minder() + piece(request))
-        return stream
-
-    yield begin
-    for stream in streams:
-        stream.close()
+        yield begin
 
 
 def everything(stream):
@@ -284,9 +369,12 @@ def gone_within(pid, seconds):
 
 def test_a_program_gets_its_input_whole_and_the_end_of_it(minded):
     stream, data = minded("cat"), os.urandom(3 << 20)
-    feeder = threading.Thread(target=stream.send, args=(b"".join(
-        piece(data[at:at + 32768]) for at in range(0, len(data), 32768)) + piece(b""),))
-    feeder.start()
+
+    def feed():
+        stream.send(data)
+        stream.end()
+
+    threading.Thread(target=feed).start()
 
     assert everything(stream) == data
     assert stream.wait(5) == 0
@@ -303,12 +391,13 @@ def test_a_folder_that_is_not_there_is_said(minded):
     stream = minded("true", workdir="/no/such/folder")
 
     assert stream.wait(10) == 127
-    assert b"No such file" in stream.stderr()
+    assert stream.stderr() == b"true: No such file or directory\n"
 
 
 def test_what_a_program_does_not_take_is_no_failure(minded):
     stream = minded("sh", "-c", "exec <&-; sleep 0.3; echo done")
-    stream.send(piece(b"x" * 1000) + piece(b""))
+    stream.send(b"x" * (1 << 20))
+    stream.end()
 
     assert (everything(stream), stream.wait(5)) == (b"done\n", 0)
 
@@ -316,10 +405,38 @@ def test_what_a_program_does_not_take_is_no_failure(minded):
 def test_a_program_works_on_after_it_closed_its_output(minded, tmp_path):
     stream = minded("sh", "-c", "exec >&- 2>&-; cat > kept")
     time.sleep(0.3)
-    stream.send(piece(b"all of it") + piece(b""))
+    stream.send(b"all of it")
+    stream.end()
 
     assert stream.wait(10) == 0
     assert (tmp_path / "kept").read_bytes() == b"all of it"
+
+
+def test_what_a_program_leaves_behind_is_not_waited_for(minded):
+    stream = minded("sh", "-c", "sleep 600 & echo $!")
+    pid = int(everything(stream))
+
+    assert stream.wait(5) == 0
+    os.kill(pid, 9)
+
+
+def test_output_that_gets_lost_on_the_way_is_no_success(minded):
+    stream = minded("echo", "all of it", lose=3)
+
+    assert stream.read(99, 10) == b"all of "
+    with pytest.raises(StreamTimeout):
+        stream.wait(0.3)
+    stream.minder.kill()
+    stream._wire._socket.shutdown(socket.SHUT_RD)
+    assert stream.wait(5) == 255
+
+
+def test_the_minder_goes_with_its_far_end(minded):
+    stream = minded("true")
+    assert stream.wait(10) == 0
+    stream.close()
+
+    assert stream.minder.wait(5) == 0
 
 
 @pytest.mark.parametrize("ended", [True, False], ids=["after the end of input", "in the middle of it"])
@@ -327,10 +444,9 @@ def test_a_program_ends_when_the_far_end_is_gone(minded, ended):
     stream = minded("sh", "-c", "echo $$; sleep 600")
     pid = int(stream.read(100, 10))
     if ended:
-        stream.send(piece(b""))
-    time.sleep(0.1)
+        stream.end()
     assert alive(pid)
-    stream.end()
+    stream.close()
 
     assert gone_within(pid, 5)
 
@@ -338,17 +454,17 @@ def test_a_program_ends_when_the_far_end_is_gone(minded, ended):
 def test_a_program_that_takes_no_input_ends_too_when_the_far_end_is_gone(minded):
     stream = minded("sh", "-c", "echo $$; sleep 600")
     pid = int(stream.read(100, 10))
-    threading.Thread(target=stream.send, args=(piece(b"x" * 65536) * 2,), daemon=True).start()
+    stream.send(b"x" * 100_000)
     time.sleep(0.3)
-    stream.end()
+    stream.close()
 
     assert gone_within(pid, 5)
 
 
 def test_what_a_program_started_ends_with_it_also_what_would_rather_not(minded):
-    stream = minded("sh", "-c", "(trap '' TERM; echo started; while :; do sleep 1; done) & echo $!; wait")
+    stream = minded("sh", "-c", "(trap '' TERM; while :; do sleep 1; done) & echo $!; wait")
     pid = int(stream.read(100, 10).split()[0])
-    stream.end()
+    stream.close()
 
     assert gone_within(pid, 5)
 
@@ -367,7 +483,7 @@ def test_a_program_at_a_terminal_has_its_size_and_is_told_of_a_new_one(minded):
     stream = minded("sh", "-c", "trap 'stty size; exit 4' WINCH; stty size; read -r line", size=(30, 100))
 
     assert reads_until(stream, b"100\r\n") == b"30 100\r\n"
-    stream.send(struct.pack(">IHH", SIZE, 50, 120))
+    stream.resize(50, 120)
     assert everything(stream) == b"50 120\r\n"
     assert stream.wait(5) == 4
 
@@ -376,7 +492,7 @@ def test_keys_reach_a_program_at_a_terminal_as_keys(minded):
     stream = minded("sh", "-c", "trap 'echo interrupted; exit 5' INT; echo ready; while :; do sleep 0.1; done",
                     size=(24, 80))
     reads_until(stream, b"ready")
-    stream.send(piece(b"\x03"))
+    stream.send(b"\x03")
 
     assert b"interrupted" in everything(stream)
     assert stream.wait(5) == 5
@@ -385,7 +501,6 @@ def test_keys_reach_a_program_at_a_terminal_as_keys(minded):
 def test_a_shell_at_a_terminal_ends_when_the_far_end_is_gone(minded):
     stream = minded("bash", "--norc", "-c", "echo $$; exec bash --norc -i", size=(24, 80))
     pid = int(reads_until(stream, b"\r\n").split()[0])
-    stream.end()
+    stream.close()
 
     assert gone_within(pid, 5)
-    assert stream.wait(5) == 129
