@@ -1,5 +1,5 @@
 """Owns that one controller at a time changes a host, and one at a time moves a sandbox's work or ends it: locks on the
-host that an open connection holds and that die with it. It must not know what is done meanwhile."""
+host that an open connection holds and that die with it, on a cluster its Leases. It must not know what is done."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,12 @@ from pathlib import Path
 from pifleet.connection import Done, Link, connect, tail
 from pifleet.errors import HostFailed, PifleetError, SandboxFailed, Trouble
 from pifleet.fleet import Host, Sandbox
+from pifleet.kube.client import Api
+from pifleet.kube.lease import Busy, Lease
 from pifleet.stream import Stream, StreamTimeout
 
 PATIENCE = 30.0
+Action = Callable[[], None]
 _HELD = b"held\n"
 _BUSY = 75
 
@@ -74,8 +77,7 @@ def claimed(link: Link, sandbox: Sandbox, argv: Sequence[str], what: str, store:
     A program that moved it to or from the same `store`, which has a lock of its own here, has lost its line: it is
     ended. `read` raises SandboxFailed when somebody else is at it: who, and since when. Raises HostFailed.
     """
-    mine = {**_me(what), "store": f"{store.absolute()} {store.stat().st_ino}"}
-    return _Claimed(link.stream(_holder(link.host, mine, [_lock_of(sandbox)], argv)), sandbox, link.host)
+    return _Claimed(link.stream(_holder(link.host, _me(what, store), [_lock_of(sandbox)], argv)), sandbox, link.host)
 
 
 def run_claimed(link: Link, sandbox: Sandbox, argv: Sequence[str], what: str, seconds: float) -> Done:
@@ -83,10 +85,24 @@ def run_claimed(link: Link, sandbox: Sandbox, argv: Sequence[str], what: str, se
 
     Raises SandboxFailed when somebody else is at it: who, and since when. Raises HostFailed, also after `seconds`.
     """
-    done = link.run(_holder(link.host, {**_me(what), "store": ""}, [_lock_of(sandbox)], argv), timeout=seconds)
+    done = link.run(_holder(link.host, _me(what), [_lock_of(sandbox)], argv), timeout=seconds)
     if done.code == _BUSY and not done.stdout.startswith(_HELD):
-        raise _busy(link.host, [sandbox], done.stdout)
+        raise _said_busy(link.host, [sandbox], done.stdout)
     return Done(done.code, done.stdout.removeprefix(_HELD), done.stderr)
+
+
+@contextmanager
+def leased(api: Api, sandbox: Sandbox, what: str, store: Path | None = None, *, on_loss: Action = lambda: None) -> (
+        Iterator[None]):
+    """While the block runs nobody else moves the work of a cluster's sandbox, or ends it, by the same rules.
+
+    `on_loss` is called when somebody has taken it over meanwhile, or the cluster was not reached for too long. Raises
+    SandboxFailed when somebody else is at it: who, and since when. Raises HostFailed.
+    """
+    assert api.host.cluster
+    namespace = api.host.cluster.namespace_of(sandbox.developer)
+    with _lease(api, namespace, sandbox.container, _me(what, store), sandbox, on_loss):
+        yield
 
 
 class _Claimed:
@@ -105,7 +121,7 @@ class _Claimed:
             more = self._stream.read(1000 if refused else len(_HELD) - len(self._said), deadline - time.monotonic())
             self._said += more
             if refused and not more:
-                raise _busy(self._host, [self._sandbox], self._said)
+                raise _said_busy(self._host, [self._sandbox], self._said)
             if not more:
                 return b""
         return self._stream.read(size, deadline - time.monotonic())
@@ -113,21 +129,49 @@ class _Claimed:
 
 @contextmanager
 def _held(host: Host, ending: Sequence[Sandbox], what: str) -> Iterator[None]:
+    if host.cluster:
+        with _cluster_held(host, ending, what):
+            yield
+        return
     names = ["lock", *map(_lock_of, ending)]
     with connect(host) as link:
-        stream = link.stream(_holder(host, {**_me(what), "store": ""}, names, ()))
+        stream = link.stream(_holder(host, _me(what), names, ()))
         try:
             said = stream.read(1000, PATIENCE)
             if not said:
                 raise HostFailed(f"{host.name}: its lock could not be had", saw=tail(stream.stderr()))
             if said != _HELD:
-                raise _busy(host, ending, said)
+                raise _said_busy(host, ending, said)
             yield
         except StreamTimeout:
             again = f"pifleet doctor --limit {host.name}"
             raise HostFailed(f"{host.name}: its lock gave no answer", try_=again) from None
         finally:
             stream.close()
+
+
+@contextmanager
+def _cluster_held(host: Host, ending: Sequence[Sandbox], what: str) -> Iterator[None]:
+    assert host.cluster
+    with Api(host) as api, ExitStack() as held:
+        held.enter_context(_lease(api, host.cluster.own_namespace, "provision", _me(what)))
+        for sandbox in ending:
+            held.enter_context(leased(api, sandbox, what))
+        yield
+
+
+@contextmanager
+def _lease(api: Api, namespace: str, name: str, mine: Mapping[str, str], sandbox: Sandbox | None = None,
+           on_loss: Action = lambda: None) -> Iterator[None]:
+    lease = Lease(api, namespace, name, mine)
+    try:
+        lease.take(on_loss)
+    except Busy as error:
+        raise _busy(api.host, sandbox, error.holder) from None
+    try:
+        yield
+    finally:
+        lease.let_go()
 
 
 def _holder(host: Host, mine: Mapping[str, str], names: Sequence[str], argv: Sequence[str]) -> list[str]:
@@ -138,20 +182,27 @@ def _lock_of(sandbox: Sandbox) -> str:
     return f"{sandbox.id}.lock"
 
 
-def _me(what: str) -> dict[str, str]:
+def _me(what: str, store: Path | None = None) -> dict[str, str]:
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return {"who": f"{getpass.getuser()}@{socket.gethostname()}", "pid": str(os.getpid()), "since": since, "what": what}
+    return {"who": f"{getpass.getuser()}@{socket.gethostname()}", "pid": str(os.getpid()), "since": since, "what": what,
+            "store": f"{store.absolute()} {store.stat().st_ino}" if store else ""}
 
 
-def _busy(host: Host, sandboxes: Sequence[Sandbox], said: bytes) -> PifleetError:
+def _said_busy(host: Host, sandboxes: Sequence[Sandbox], said: bytes) -> PifleetError:
     name, _, told = said.decode(errors="replace").partition(" ")
     try:
-        holder = json.loads(told)
+        holder = dict(json.loads(told))
+    except (ValueError, TypeError):
+        holder = {}
+    return _busy(host, next((sandbox for sandbox in sandboxes if name == _lock_of(sandbox)), None), holder)
+
+
+def _busy(host: Host, sandbox: Sandbox | None, holder: Mapping[str, str]) -> PifleetError:
+    try:
         saw = f"{holder['what']} by {holder['who']} (process {holder['pid']}) since {holder['since']}"
-    except (ValueError, KeyError, TypeError):
+    except KeyError:
         saw = "another controller"
     again, where = "wait until that has ended, then the same command again", f"host {host.name}"
-    for sandbox in sandboxes:
-        if name == _lock_of(sandbox):
-            return SandboxFailed(f"{sandbox.title} is busy", saw=saw, where=where, try_=again)
+    if sandbox:
+        return SandboxFailed(f"{sandbox.title} is busy", saw=saw, where=where, try_=again)
     return HostFailed(f"{host.name} is being changed by somebody else", saw=saw, where=where, try_=again)

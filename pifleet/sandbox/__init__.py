@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
-from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Host, Sandbox
+from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, POD, Host, Sandbox
 from pifleet.secret import Secret
 from pifleet.stream import Stream
 
@@ -22,6 +22,7 @@ _DRIVERS = {
     DOCKER: ("pifleet.sandbox.docker", "DockerDriver"),
     GONDOLIN: ("pifleet.sandbox.gondolin", "GondolinDriver"),
     OPENSHELL: ("pifleet.sandbox.openshell", "OpenShellDriver"),
+    POD: ("pifleet.sandbox.pod", "PodDriver"),
 }
 
 
@@ -45,7 +46,7 @@ class Driver(Protocol):
     def claimed(self, sandbox: Sandbox, argv: Sequence[str], what: str, store: Path) -> Stream:
         """The same for `what` moves the sandbox's work to or from `store`; nobody else does or ends it meanwhile.
 
-        The stream's `read` raises SandboxFailed when somebody else is at it: who, and since when.
+        This, or the stream's `read`, raises SandboxFailed when somebody else is at it: who, and since when.
         """
 
     def terminal_argv(

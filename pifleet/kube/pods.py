@@ -1,0 +1,54 @@
+"""Owns what the state of a StatefulSet of one and its pod is in pifleet's words.
+It is pure: it must not ask a cluster, and takes objects as the API server gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Why a container waits where no waiting mends it (k8s.io/kubernetes, pkg/kubelet: container and image errors).
+HOPELESS = frozenset({
+    "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ErrImagePull",
+    "ImageInspectError", "ImagePullBackOff", "InvalidImageName", "RunContainerError",
+})
+Json = Mapping[str, Any]
+
+
+def state_of(owner: Json | None, pod: Json | None) -> str:
+    """running|stopped|starting|missing|error|unknown, of a sandbox's StatefulSet and its pod; None: not there."""
+    if not owner:
+        return "missing"
+    if not owner["spec"].get("replicas", 1):
+        return "stopped"
+    if not pod or pod["metadata"].get("deletionTimestamp"):
+        return "starting"
+    status = pod.get("status") or {}
+    if trouble_of(pod):
+        return "error"
+    if status.get("phase") != "Running":
+        return {"Pending": "starting"}.get(status.get("phase", ""), "unknown")
+    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or ())
+    started = all("running" in one.get("state", {}) for one in status.get("containerStatuses") or ())
+    if ready:
+        return "running"
+    # What runs and is not ready has a node that does not answer: nothing else makes a pod of ours unready.
+    return "unknown" if started else "starting"
+
+
+def trouble_of(pod: Json) -> str:
+    """Why a pod will not run by itself, in the cluster's words; "" where it may."""
+    status = pod.get("status") or {}
+    for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        waiting = one.get("state", {}).get("waiting") or {}
+        if waiting.get("reason") in HOPELESS:
+            return f"{waiting['reason']}: {waiting.get('message') or one.get('image', '')}"[:300]
+    return f"{status.get('reason', 'Failed')}: {status.get('message', '')}" if status.get("phase") == "Failed" else ""
+
+
+def waits_for(pod: Json | None) -> str:
+    """What a pod that does not run yet waits for, in the cluster's words; "" where nothing is said."""
+    status = (pod or {}).get("status") or {}
+    for one in status.get("conditions") or ():
+        if one.get("status") == "False" and one.get("message"):
+            return f"{one.get('reason', one.get('type'))}: {one['message']}"[:300]
+    return ""
