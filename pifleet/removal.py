@@ -110,11 +110,12 @@ def _spec(found: Look, host: str, going: Sequence[Target], *, whole: bool) -> Sp
         # With all of a host also the service goes that no model of those that stay would name.
         "services": _every_service() if whole else spec["services"],
         "secrets": [],
-        "parts": [part for part in spec["parts"] if part in ("model_gateway", "egress_proxy")],
+        "parts": [part for part in spec["parts"] if part in ("model_gateway", "egress_proxy", "cluster")],
         "remove": {
             "host": whole, "users": users,
             **{key: _with_paths(entries, own, stay) for name, each in patterns().items()
-               for key, entries in each.removal(found.fleet, [box for box in own if box.pattern == name]).items()},
+               for key, entries in each.removal(
+                   found.fleet, host, [box for box in own if box.pattern == name], stay).items()},
         },
     }
 

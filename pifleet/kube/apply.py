@@ -13,7 +13,7 @@ from typing import TypeVar
 from pifleet.errors import HostFailed
 from pifleet.kube.client import Api, ApiRefused, Json, path
 from pifleet.kube.look import OURS
-from pifleet.kube.seen import state
+from pifleet.kube.pods import state_of, trouble_of, waits_for
 from pifleet.patterns.pod.fields import differences, put_right
 from pifleet.patterns.pod.objects import key_of, resolved
 
@@ -162,9 +162,11 @@ def _rolled_out(api: Api, key: str) -> tuple[str, str]:
     status, labels = one.get("status") or {}, one["spec"]["selector"]["matchLabels"]
     chosen = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())}
     pods = patiently(lambda: list(api.listed(path("v1", "pods", one["metadata"]["namespace"]), **chosen)))
-    found = [state(pod) for pod in pods]
-    if status.get("observedGeneration", 0) >= one["metadata"]["generation"] and status.get("updatedReplicas") == len(
-            found) == [name for name, _ in found].count("running"):
+    found = [(state_of(one, pod), trouble_of(pod) or waits_for(pod)) for pod in pods]
+    newest = status.get("observedGeneration", 0) >= one["metadata"]["generation"] and (
+        status.get("updatedReplicas") == len(found) == [name for name, _ in found].count("running"))
+    # A sandbox is ready when its repositories are there, which come once it runs.
+    if newest and (one["kind"] == "StatefulSet" or status.get("availableReplicas") == len(found)):
         return "running", ""
     return next(((name, why) for name, why in found if name == "error"),
                 ("starting", "it takes its time") if found else ("missing", "no pod of it is there"))

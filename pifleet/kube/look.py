@@ -13,7 +13,7 @@ from pifleet.errors import PifleetError
 from pifleet.fleet import KUBE_LABEL, Host
 from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
 from pifleet.kube.exec import Pod, start
-from pifleet.kube.seen import container_of, state
+from pifleet.kube.pods import container_of, state_of, trouble_of, waits_for
 from pifleet.stream import StreamTimeout
 from pifleet.threads import side_by_side
 
@@ -32,6 +32,8 @@ DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 ENFORCERS = {"calico-node": "Calico", "canal": "Canal", "cilium": "Cilium", "antrea-agent": "Antrea",
              "kube-router": "kube-router", "weave-net": "Weave Net", "anetd": "GKE Dataplane V2",
              "azure-npm": "Azure NPM", "ovnkube-node": "OVN-Kubernetes"}
+# What owns a pod that is looked at for itself.
+WANTED: Json = {"spec": {"replicas": 1}}
 ASK_SECONDS = 20
 ASKED_AT_ONCE = 16
 WHICH = 'for one; do [ -e "/workspace/$one/.git" ] && printf "%s\\n" "$one"; done; true'
@@ -122,10 +124,11 @@ def _classes(api: Api) -> Json:
 
 
 def _pod(one: Json) -> Json:
-    found, why = state(one)
-    pi = container_of(one, "pi")
+    found = state_of(WANTED, one)
+    why = "" if found == "running" else trouble_of(one) or waits_for(one)
     # Who is at work in a pod that runs is known inside only.
-    return {"state": found, "why": why, "image": pi.get("image"), "agent": None if found == "running" else {}}
+    return {"state": found, "why": why, "image": container_of(one, "pi").get("image"),
+            "agent": None if found in ("running", "unknown") else {}}
 
 
 def _missing(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dict[str, Json]:
@@ -158,7 +161,7 @@ def _repos(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dict[
     def known(box: Mapping[str, Any]) -> tuple[str, dict[str, bool] | None]:
         one = pods.get(f"{box['namespace']}/{box['pod']}")
         wanted = [repo["name"] for repo in box["repos"]]
-        if one is None or state(one)[0] != "running":
+        if one is None or state_of(WANTED, one) != "running":
             return box["title"], None
         told = ((container_of(one, "pi", "spec").get("readinessProbe") or {}).get("exec") or {}).get("command") or []
         if container_of(one, "pi").get("ready") and set(wanted) <= set(told):

@@ -27,12 +27,12 @@ def state_of(owner: Json | None, pod: Json | None) -> str:
         return "error"
     if status.get("phase") != "Running":
         return {"Pending": "starting"}.get(status.get("phase", ""), "unknown")
-    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or ())
+    said = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
+    # A kubelet that finds something lacking says so of the containers too; of a node that is silent others say it.
+    if said.get("Ready") != "True" and said.get("ContainersReady") == "True":
+        return "unknown"
     started = all("running" in one.get("state", {}) for one in status.get("containerStatuses") or ())
-    if ready:
-        return "running"
-    # What runs and is not ready has a node that does not answer: nothing else makes a pod of ours unready.
-    return "unknown" if started else "starting"
+    return "running" if started else "starting"
 
 
 def trouble_of(pod: Json) -> str:
@@ -43,6 +43,13 @@ def trouble_of(pod: Json) -> str:
         if waiting.get("reason") in HOPELESS:
             return f"{waiting['reason']}: {waiting.get('message') or one.get('image', '')}"[:300]
     return f"{status.get('reason', 'Failed')}: {status.get('message', '')}" if status.get("phase") == "Failed" else ""
+
+
+def container_of(pod: Json, name: str, part: str = "status") -> Json:
+    """What the pod's status, or its spec, says of a container; nothing where it says nothing."""
+    key = "containerStatuses" if part == "status" else "containers"
+    found: Json = next((one for one in (pod.get(part) or {}).get(key) or () if one.get("name") == name), {})
+    return found
 
 
 def waits_for(pod: Json | None) -> str:

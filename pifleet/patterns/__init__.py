@@ -37,8 +37,9 @@ class Pattern(Protocol):
     def cut(self, spec: Json, observed: Json, steps: Sequence[Step]) -> dict[str, Any]:
         """The entries of the spec that are this pattern's own, with only what `steps` name."""
 
-    def removal(self, fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
-        """What the playbook that removes has to know of `boxes`, by the name it has there, each with its `id`."""
+    def removal(self, fleet: Fleet, host: str, boxes: Sequence[Sandbox], stay: Sequence[Sandbox]) -> dict[str, Any]:
+        """What the playbook that removes has to know of `boxes`, by the name it has there, each with its `id`; `stay`
+        are all that are left on the host."""
 
     def paths(self, box: Sandbox) -> Sequence[PurePosixPath]:
         """Where a sandbox's own things lie on its host: of one that becomes another pattern's, those go that the other

@@ -21,6 +21,13 @@ def waiting(reason):
     return pod("Pending", ready=False, state={"waiting": {"reason": reason, "message": "the cluster's words"}})
 
 
+def silent():
+    """One whose node no longer says anything."""
+    found = pod(ready=False)
+    found["status"]["conditions"].append({"type": "ContainersReady", "status": "True"})
+    return found
+
+
 @pytest.mark.parametrize(("owner", "found", "state"), [
     (None, None, "missing"), (None, pod(), "missing"),
     ({"spec": {"replicas": 0}}, None, "stopped"), ({"spec": {"replicas": 0}}, pod(), "stopped"),
@@ -30,7 +37,7 @@ def waiting(reason):
     (WANTED, pod(), "running"), ({"spec": {}}, pod(), "running"),
     (WANTED, waiting("ErrImageNeverPull"), "error"), (WANTED, waiting("CrashLoopBackOff"), "error"),
     (WANTED, pod("Failed", reason="Evicted"), "error"),
-    (WANTED, pod(ready=False), "unknown"), (WANTED, pod("Unknown"), "unknown"),
+    (WANTED, pod(ready=False), "running"), (WANTED, silent(), "unknown"), (WANTED, pod("Unknown"), "unknown"),
     (WANTED, {"metadata": {}}, "unknown"),
 ])
 def test_the_state_of_a_sandbox(owner, found, state):

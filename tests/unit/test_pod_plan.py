@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pifleet.fleet import Model
+from pifleet.fleet import Model, Sandbox
 from pifleet.patterns import compare
 from pifleet.patterns.pod import needs
 from pifleet.patterns.pod.desired import removal
@@ -243,6 +243,14 @@ def test_what_is_put_right_differs_no_more() -> None:
     assert right["spec"]["containers"][0]["kept"] == 1
 
 
-def test_a_removal_names_what_goes() -> None:
-    assert removal(FLEET, FLEET.sandboxes[:1]) == {
-        "pods": [{"id": "ana-main", "container": "pi-ana-main", "developer": "ana"}]}
+def test_a_removal_names_what_goes_and_a_namespace_goes_with_its_last_sandbox() -> None:
+    ana, more, bo = box("ana/main"), box("ana/more"), box("bo/main")
+
+    def going(boxes: list[Sandbox], stay: list[Sandbox]) -> list[list[str]]:
+        return [one["objects"] for one in removal(FLEET, "prod", boxes, stay)["pods"]]
+
+    assert going([ana], [more, bo]) == [[
+        "StatefulSet acme-ana/pi-ana-main", "Secret acme-ana/pi-ana-main", "ConfigMap acme-ana/pi-ana-main",
+        "PersistentVolumeClaim acme-ana/workspace-pi-ana-main-0", "PersistentVolumeClaim acme-ana/agent-pi-ana-main-0"]]
+    assert going([ana, more], [bo]) == [[], ["Namespace acme-ana"]]
+    assert going([bo], []) == [["Namespace acme-bo", "Namespace acme-pifleet"]]

@@ -35,7 +35,7 @@ def complete(_: dict[str, Any], __: object, ___: str) -> None:
     """Nothing of a container follows from a secret."""
 
 
-def removal(_: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
+def removal(_: Fleet, __: str, boxes: Sequence[Sandbox], ___: Sequence[Sandbox]) -> dict[str, Any]:
     """See `pifleet.patterns.Pattern`."""
     return {"sandboxes": [{"id": box.id, "container": box.container} for box in boxes]}
 

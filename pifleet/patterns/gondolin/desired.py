@@ -70,7 +70,7 @@ def complete(_: dict[str, Any], __: object, ___: str) -> None:
     """Nothing of a sandbox follows from a secret."""
 
 
-def removal(_: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
+def removal(_: Fleet, __: str, boxes: Sequence[Sandbox], ___: Sequence[Sandbox]) -> dict[str, Any]:
     """See `pifleet.patterns.Pattern`."""
     return {"gondolin": [{"id": box.id, "service": service(box)} for box in boxes]}
 

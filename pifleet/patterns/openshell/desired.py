@@ -220,7 +220,7 @@ def _toml(fleet: Fleet) -> Mapping[str, Any]:
     }
 
 
-def removal(fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
+def removal(fleet: Fleet, _: str, boxes: Sequence[Sandbox], __: Sequence[Sandbox]) -> dict[str, Any]:
     """See `pifleet.patterns.Pattern`."""
     return {"openshell": [
         {"id": box.id, "title": box.title, "name": box.id, "workspace": box.workspace, "labels": _labels(fleet, box)}

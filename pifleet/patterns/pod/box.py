@@ -48,6 +48,12 @@ def entry(place: Place, box: Sandbox) -> Json:
     }
 
 
+def names(place: Place, box: Sandbox) -> list[str]:
+    """All that is a sandbox's alone, its data among it, in the order in which it goes."""
+    claims = [f"PersistentVolumeClaim {place.namespace}/{kind}-{box.pod}" for kind in ("workspace", "agent")]
+    return [*(f"{kind} {place.namespace}/{box.container}" for kind in ("StatefulSet", "Secret", "ConfigMap")), *claims]
+
+
 def _spec(place: Place, box: Sandbox) -> Json:
     labels = place.labels(box)
     return {

@@ -50,9 +50,19 @@ def complete(spec: dict[str, Any], read: Read, nonce: str) -> None:
                 source["hmac"] = secret.keyed_hash(nonce, source["template"])
 
 
-def removal(fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
-    """See `pifleet.patterns.Pattern`."""
-    return {"pods": [{"id": box.id, "container": box.container, "developer": box.developer} for box in boxes]}
+def removal(fleet: Fleet, host: str, boxes: Sequence[Sandbox], stay: Sequence[Sandbox]) -> dict[str, Any]:
+    """See `pifleet.patterns.Pattern`; a namespace in which nobody stays goes with all that is in it."""
+    staying, last = {box.developer for box in stay}, {box.developer: box for box in boxes}
+    found = []
+    for box in boxes:
+        place = Place(fleet, fleet.hosts[host], box.developer)
+        names = pods.names(place, box) if box.developer in staying else []
+        if box.developer not in staying and last[box.developer] is box:
+            names = [f"Namespace {place.namespace}"]
+        if not stay and box is boxes[-1]:
+            names.append(f"Namespace {place.cluster.own_namespace}")
+        found.append({"id": box.id, "objects": names})
+    return {"pods": found}
 
 
 def paths(_: Sandbox) -> list[PurePosixPath]:
