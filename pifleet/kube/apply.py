@@ -162,7 +162,8 @@ def _rolled_out(api: Api, key: str) -> tuple[str, str]:
     status, labels = one.get("status") or {}, one["spec"]["selector"]["matchLabels"]
     chosen = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())}
     pods = patiently(lambda: list(api.listed(path("v1", "pods", one["metadata"]["namespace"]), **chosen)))
-    found = [(state_of(one, pod), trouble_of(pod) or waits_for(pod)) for pod in pods]
+    found = [(state_of(one, pod), trouble_of(pod) or waits_for(pod)) for pod in pods
+             if not pod["metadata"].get("deletionTimestamp")]
     newest = status.get("observedGeneration", 0) >= one["metadata"]["generation"] and (
         status.get("updatedReplicas") == len(found) == [name for name, _ in found].count("running"))
     # A sandbox is ready when its repositories are there, which come once it runs.

@@ -21,6 +21,8 @@ FOLDER = ETC / "gateway"
 CPUS, MEMORY = 2.0, 512 << 20
 # Answers on their way are let out before the old one of two goes.
 DRAIN_SECONDS = 600
+OPEN = str(RUN / "door")
+WAIT = ["sh", "-c", f"while [ -e {OPEN} ]; do sleep 0.2; done"]
 DNS_PORT = 53
 
 
@@ -100,13 +102,13 @@ def _pod(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], files:
     running = [
         container(service["name"].removeprefix("pifleet-"), image, service["argv"],
                   resources=limits(CPUS, MEMORY, 10) if service["name"] == gateway.GATEWAY else small,
-                  volumeMounts=[*state, programs, config])
+                  volumeMounts=[*state, programs, config], lifecycle={"preStop": {"exec": {"command": WAIT}}})
         for service in gateway.services(models)
     ]
     door = container(
         "door", image,
         ["python3", "-I", str(PROGRAMS / PASSAGE), "enter", "--port", str(GATEWAY_PORT), "--tokens", TOKEN_FOLDER,
-         "--sandboxes", str(ROOT / "sandboxes")],
+         "--sandboxes", str(ROOT / "sandboxes"), "--open", OPEN],
         resources=small, ports=[{"name": "model", "containerPort": GATEWAY_PORT, "protocol": "TCP"}],
         readinessProbe={"tcpSocket": {"port": GATEWAY_PORT}, "periodSeconds": 2},
         volumeMounts=[*state, programs, {"name": "tokens", "mountPath": TOKEN_FOLDER, "readOnly": True}])
