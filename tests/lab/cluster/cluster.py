@@ -40,7 +40,6 @@ class Cluster:
         self.folder = ROOT / FOLDER.format(name)
         self.kubeconfig = self.folder / "kubeconfig"
         self.place = Place(self.folder, name)
-        self.holder: Any = None
 
     # Up and down
 
@@ -63,7 +62,7 @@ class Cluster:
     def prepare(self, owned: bool) -> None:
         """Make the place and all keys; nothing of an earlier cluster is left to be used."""
         self.folder.mkdir(mode=0o700, parents=True)
-        self.holder = self.place.open(owned)
+        self.place.open(owned)
         control.identify(self.folder)
         self.place.run("ip", "link", "set", "lo", "up")
         self.place.run("ip", "address", "add", f"{control.NODE_ADDRESS}/32", "dev", "lo")
@@ -150,7 +149,7 @@ class Cluster:
         self.start_loop("policies")
 
     def add_fakes(self, count: int) -> None:
-        """Have this many nodes `fake-N`, labelled `pifleet.lab: fake`, whose pods are Running and do nothing."""
+        """Have this many nodes `fake-N`, labelled and tainted `pifleet.lab: fake`, whose pods are Running at once."""
         self.start_loop("fakes", str(count))
         paths = [f"{NODES}/fake-{number}" for number in range(count)]
         self.until("the fake nodes", lambda: all(node.ready(self.api("GET", path)) for path in paths))

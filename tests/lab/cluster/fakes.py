@@ -17,6 +17,7 @@ from typing import Any
 from tests.lab.cluster.api import API_ERRORS, Api, ApiError
 
 NODES, PODS = "/api/v1/nodes", "/api/v1/pods"
+KEY = "pifleet.lab"
 ROOM = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": "250"}
 # Given up by the lab's own network, so that no real pod has such an address.
 ADDRESSES = "198.19.{}.{}"
@@ -29,8 +30,10 @@ def now() -> str:
 
 
 def node(name: str) -> dict[str, Any]:
-    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
-    return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {**labels, "pifleet.lab": "fake"}}}
+    """A node that only pods with a toleration of `pifleet.lab` are given."""
+    labels = {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64", KEY: "fake"}
+    taint = {"key": KEY, "value": "fake", "effect": "NoSchedule"}
+    return {"metadata": {"name": name, "labels": labels}, "spec": {"taints": [taint]}}
 
 
 def beat() -> dict[str, Any]:

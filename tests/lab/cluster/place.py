@@ -30,6 +30,7 @@ class Place:
         self.record = folder / "place.json"
         self.logs = folder / "log"
         self.cgroup = f"pifleet-{name}"
+        self.holder: subprocess.Popen[bytes] | None = None
 
     # Being there
 
@@ -41,36 +42,35 @@ class Place:
             return None
         return int(record["pid"]) if started_at(record["pid"]) == record["started"] else None
 
-    def open(self, owned: bool) -> Any:
-        """Make the namespaces. An owned place ends with the caller's process: keep what is returned as long."""
+    def open(self, owned: bool) -> None:
+        """Make the namespaces. An owned place ends with the caller's process, or with this object."""
         unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
         command = [*unshare, sys.executable, str(FIRST), *(["owned"] if owned else [])]
         self.logs.mkdir(parents=True, exist_ok=True)
         with (self.logs / "first.log").open("wb") as log:
-            holder = subprocess.Popen(
+            self.holder = subprocess.Popen(
                 command, stdin=subprocess.PIPE if owned else subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )
-        self.record.write_text(json.dumps({"pid": holder.pid, "started": started_at(holder.pid)}))
+        self.record.write_text(json.dumps({"pid": self.holder.pid, "started": started_at(self.holder.pid)}))
         end = time.monotonic() + END_SECONDS
         while not self.inside():
-            if holder.poll() is not None or time.monotonic() > end:
+            if self.holder.poll() is not None or time.monotonic() > end:
                 raise CannotCarry(f"a cluster needs namespaces: {(self.logs / 'first.log').read_text().strip()}")
             time.sleep(0.02)
-        return holder
 
     def close(self) -> None:
         """End every process in the place and remove its cgroups; mounts and network go with the last process."""
-        pid = self.pid()
+        pid, inside = self.pid(), self.inside()
         if pid:
             os.kill(pid, signal.SIGKILL)
         end = time.monotonic() + END_SECONDS
-        while pid and (started_at(pid) or self.held()):
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+        while left := [number for number in [pid, *inside, *self.held()] if number and started_at(number)]:
             if time.monotonic() > end:
-                raise LabError(f"{self.cgroup}: processes {self.held()} outlived the cluster")
+                raise LabError(f"{self.cgroup}: processes {left} outlived the cluster")
             time.sleep(0.02)
+        if self.holder:
+            self.holder.wait()
         for hierarchy in self.hierarchies():
             for folder, _, _ in os.walk(hierarchy, topdown=False):
                 os.rmdir(folder)
