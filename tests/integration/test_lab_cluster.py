@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 from tests.lab.cluster import Cluster
 from tests.lab.cluster.api import API_ERRORS, ApiError
 from tests.lab.cluster.images import IMAGE
-from tests.lab.cluster.place import started_at
+from tests.lab.cluster.place import ROOT, started_at
 from tests.lab.fixtures import cluster
 
 __all__ = ["cluster"]
@@ -147,12 +148,18 @@ def test_the_audit_log_tells_who_wrote_what(cluster: Cluster, space: Space) -> N
     assert seen == [("create", "configmaps", True), ("get", "configmaps", False)]
 
 
-def test_fake_nodes_run_pods_that_do_nothing(cluster: Cluster, space: Space) -> None:
+def test_fake_nodes_run_pods_that_do_nothing_with_volumes_that_are_nowhere(cluster: Cluster, space: Space) -> None:
     cluster.add_fakes(2)
     for number in range(20):
-        space.pod(f"fake-{number}", nodeSelector={"pifleet.lab": "fake"}, tolerations=[{"operator": "Exists"}])
-    cluster.api("DELETE", space.at("pods"))
-    holds(lambda: not cluster.api("GET", space.at("pods"))["items"])
+        space.create("persistentvolumeclaims", f"work-{number}", {
+            "storageClassName": "fake", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Ti"}},
+        })
+        volume = {"name": "work", "persistentVolumeClaim": {"claimName": f"work-{number}"}}
+        tolerated = [{"key": "pifleet.lab", "operator": "Exists"}]
+        space.pod(f"fake-{number}", nodeSelector={"pifleet.lab": "fake"}, tolerations=tolerated, volumes=[volume])
+    for kind in ("pods", "persistentvolumeclaims"):
+        cluster.api("DELETE", space.at(kind))
+        holds(lambda kind=kind: not cluster.api("GET", space.at(kind))["items"])
 
 
 def test_a_denied_way_is_closed_where_policies_are_enforced_and_opens_again(cluster: Cluster, space: Space) -> None:
@@ -173,10 +180,24 @@ def test_a_denied_way_is_closed_where_policies_are_enforced_and_opens_again(clus
         "ingress": [{"ports": [{"port": 8080}]}],
     })
     holds(lambda: space.get("caller", address, 8080) == "hello\n")
-    for name in ("out", "in", "deny"):
-        cluster.api("DELETE", f"{space.at('networkpolicies')}/{name}")
-    space.pod("other")
-    holds(lambda: space.get("other", address, 8080) == "hello\n")
+    cluster.api("DELETE", f"{space.at('networkpolicies')}/out")
+    holds(lambda: space.get("caller", address, 8080) == "")
+    cluster.ignore_policies()
+    assert space.get("caller", address, 8080) == "hello\n"
+
+
+def test_an_owned_cluster_ends_with_its_owner_however_that_ends(cluster: Cluster) -> None:
+    name = f"{cluster.name}-own"
+    script = f"from tests.lab.cluster import Cluster; Cluster({name!r}).up(node=False, owned=True); print(); input()"
+    owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT)
+    assert owner.stdout
+    owner.stdout.readline()
+    owned = Cluster(name)
+    assert owned.place.found("kube-apiserver")
+    owner.kill()
+    owner.wait()
+    holds(lambda: not owned.place.inside())
+    owned.down()
 
 
 def test_a_cluster_without_a_node_is_enough_for_objects_and_leaves_nothing(cluster: Cluster) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import zstandard
 
 from tests.lab import engine
-from tests.lab.cluster import audit, build, control, images, node, packages, refuser
+from tests.lab.cluster import audit, build, control, images, node, packages, policies, refuser
 from tests.lab.cluster.api import API_ERRORS, Api, ApiError
 from tests.lab.cluster.certificates import kubeconfig
 from tests.lab.cluster.place import ROOT, Place
@@ -27,7 +27,6 @@ from tests.lab.farm import checked
 # Beside the folders of other labs, whose names have no dot.
 FOLDER = ".lab/{}.cluster"
 READY_SECONDS = 90.0
-LOOPS = ("volumes", "services")
 NODES = "/api/v1/nodes"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
 
@@ -89,6 +88,7 @@ class Cluster:
         self.start_missing("kube-controller-manager", control.manager)
         self.start_missing("kube-scheduler", control.scheduler)
         account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self.start_loop("volumes")
         self.until("the default service account", lambda: self.api("GET", account))
 
     def start_missing(self, part: str, command: Callable[[Path, Path], list[str]]) -> None:
@@ -116,7 +116,7 @@ class Cluster:
         self.place.stop("kube-apiserver")
 
     def start_node(self) -> None:
-        """Have the node Ready, its runtime with the small image in it, volumes and Services."""
+        """Have the node Ready, its runtime with the small image in it, and Services that lead to pods."""
         runtime = packages.runtime()
         if not self.place.found("containerd"):
             with engine.locked(CACHE / "cluster-node.lock"):
@@ -124,8 +124,7 @@ class Cluster:
             node.start_runtime(self.place, self.folder, runtime)
             self.until("containerd", lambda: self.place.run(*self.ctr(), "version"))
             self.take_in(io.BytesIO(images.busybox(runtime / "bin/busybox")))
-        for loop in LOOPS:
-            self.start_loop(loop)
+        self.start_loop("services")
         self.start_kubelet()
 
     def start_loop(self, name: str, *arguments: str) -> None:
@@ -147,6 +146,11 @@ class Cluster:
     def enforce_policies(self) -> None:
         """From now on every NetworkPolicy holds; before, none does, and a pod may reach any other."""
         self.start_loop("policies")
+
+    def ignore_policies(self) -> None:
+        """End what `enforce_policies` began, as on a cluster whose network knows no policies."""
+        self.place.stop("tests.lab.cluster.policies")
+        self.place.run("nft", "-f", "-", input=policies.NONE)
 
     def add_fakes(self, count: int) -> None:
         """Have this many nodes `fake-N`, labelled and tainted `pifleet.lab: fake`, whose pods are Running at once."""

@@ -18,6 +18,7 @@ VERBS: dict[str, Callable[[Cluster], object]] = {
     "stop-kubelet": Cluster.stop_kubelet,
     "start-kubelet": Cluster.start_kubelet,
     "enforce-policies": Cluster.enforce_policies,
+    "ignore-policies": Cluster.ignore_policies,
     "accept": Cluster.accept,
 }
 

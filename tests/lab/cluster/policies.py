@@ -17,6 +17,7 @@ from tests.lab.cluster.selection import Pod, pods, port_matches, selects
 PODS, NAMESPACES = "/api/v1/pods", "/api/v1/namespaces"
 POLICIES = "/apis/networking.k8s.io/v1/networkpolicies"
 TABLE = "pifleet_policies"
+NONE = f"add table ip {TABLE}\ndelete table ip {TABLE}\n"
 # For each direction: the key of its peers, the field that holds this pod, the field that holds the peer.
 DIRECTIONS = {"Ingress": ("from", "daddr", "saddr"), "Egress": ("to", "saddr", "daddr")}
 
@@ -78,8 +79,8 @@ def table(world: World) -> str:
                 chains += [f"chain {name} {{", *rules, "drop", "}"]
                 jumps[direction].append(f"ip {own} {pod.address} jump {name}")
     hook = "type filter hook {} priority filter; ct state established,related accept"
-    return "\n".join([
-        f"add table ip {TABLE}", f"delete table ip {TABLE}", f"table ip {TABLE} {{", *chains,
+    return NONE + "\n".join([
+        f"table ip {TABLE} {{", *chains,
         "chain between {", hook.format("forward"), *jumps["Egress"], *jumps["Ingress"], "}",
         "chain node {", hook.format("input"), *jumps["Egress"], "}", "}", "",
     ])

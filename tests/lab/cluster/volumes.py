@@ -1,7 +1,7 @@
-"""The lab's default StorageClass: a claim gets a volume of its size in memory, which is full when it is full.
+"""The lab's StorageClasses: a claim of `lab` gets as much memory as it asks for, one of `fake` nothing but is bound.
 
-Owns PersistentVolumes of type `local`, the only one without a driver to which the kubelet applies fsGroup; must not
-know which pods use them.
+Owns PersistentVolumes, the real ones of type `local`: only to these does a kubelet apply fsGroup without a driver; must
+not know which pods use them.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ from typing import Any
 from tests.lab.cluster.api import API_ERRORS, Api, ApiError
 from tests.lab.cluster.control import NODE
 
-CLASS = "lab"
+REAL, FAKE = "lab", "fake"
 MAKER = "pifleet.invalid/lab"
 CLAIMS, VOLUMES = "/api/v1/persistentvolumeclaims", "/api/v1/persistentvolumes"
 CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
@@ -28,17 +28,19 @@ def size(quantity: str) -> int:
 
 
 def volume(claim: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The PersistentVolume at this folder that satisfies this claim and no other."""
+    """The PersistentVolume that satisfies this claim and no other: at this folder of the node, or nowhere."""
     metadata, spec = claim["metadata"], claim["spec"]
     here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
+    only_here = {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}}
+    real = {"local": {"path": str(path)}, "nodeAffinity": only_here}
+    source = real if spec["storageClassName"] == REAL else {"hostPath": {"path": "/nowhere"}}
     return {
         "apiVersion": "v1", "kind": "PersistentVolume",
         "metadata": {"name": f"pv-{metadata['uid']}", "annotations": {"pv.kubernetes.io/provisioned-by": MAKER}},
         "spec": {
-            "capacity": spec["resources"]["requests"], "accessModes": spec["accessModes"], "storageClassName": CLASS,
-            "volumeMode": "Filesystem", "persistentVolumeReclaimPolicy": "Delete", "local": {"path": str(path)},
+            **source, "capacity": spec["resources"]["requests"], "accessModes": spec["accessModes"],
+            "storageClassName": spec["storageClassName"], "persistentVolumeReclaimPolicy": "Delete",
             "claimRef": {"namespace": metadata["namespace"], "name": metadata["name"], "uid": metadata["uid"]},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
         },
     }
 
@@ -46,12 +48,12 @@ def volume(claim: dict[str, Any], path: Path) -> dict[str, Any]:
 def wanted(claim: dict[str, Any]) -> bool:
     spec = claim["spec"]
     going = claim["metadata"].get("deletionTimestamp")
-    return spec.get("storageClassName") == CLASS and not spec.get("volumeName") and not going
+    return spec.get("storageClassName") in (REAL, FAKE) and not spec.get("volumeName") and not going
 
 
 def make(api: Api, claim: dict[str, Any], path: Path) -> None:
     bytes_ = size(claim["spec"]["resources"]["requests"]["storage"])
-    if not path.is_mount():
+    if claim["spec"]["storageClassName"] == REAL and not path.is_mount():
         path.mkdir(parents=True, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={bytes_},mode=755", "lab-volume", path], check=True)
     try:
@@ -62,10 +64,10 @@ def make(api: Api, claim: dict[str, Any], path: Path) -> None:
 
 
 def remove(api: Api, released: dict[str, Any]) -> None:
-    path = Path(released["spec"]["local"]["path"])
-    if path.is_mount():
+    path = released["spec"].get("local", {}).get("path")
+    if path and Path(path).is_mount():
         subprocess.run(["umount", "--lazy", path], check=True)
-        path.rmdir()
+        Path(path).rmdir()
     api.call("DELETE", f"{VOLUMES}/{released['metadata']['name']}")
 
 
@@ -73,17 +75,14 @@ def reconcile(api: Api, folder: Path) -> None:
     for claim in filter(wanted, api.items(CLAIMS)):
         make(api, claim, folder / claim["metadata"]["uid"])
     for found in api.items(VOLUMES):
-        if found["spec"].get("storageClassName") == CLASS and found["status"].get("phase") == "Released":
+        if found["spec"].get("storageClassName") in (REAL, FAKE) and found["status"].get("phase") == "Released":
             remove(api, found)
 
 
-def have_class(api: Api) -> None:
-    default = {"storageclass.kubernetes.io/is-default-class": "true"}
+def have_class(api: Api, name: str) -> None:
+    default = {"storageclass.kubernetes.io/is-default-class": str(name == REAL).lower()}
     try:
-        api.call("POST", CLASSES, {
-            "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": MAKER,
-            "metadata": {"name": CLASS, "annotations": default},
-        })
+        api.call("POST", CLASSES, {"provisioner": MAKER, "metadata": {"name": name, "annotations": default}})
     except ApiError as error:
         if error.status != 409:
             raise
@@ -91,7 +90,8 @@ def have_class(api: Api) -> None:
 
 def main(folder: Path) -> None:
     api = Api(folder / "lab.kubeconfig")
-    have_class(api)
+    for name in (REAL, FAKE):
+        have_class(api, name)
     for _ in api.changes(CLAIMS, VOLUMES):
         try:
             reconcile(api, folder / "volumes")
