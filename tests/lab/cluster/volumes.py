@@ -51,6 +51,11 @@ def wanted(claim: dict[str, Any]) -> bool:
     return spec.get("storageClassName") in (REAL, FAKE) and not spec.get("volumeName") and not going
 
 
+def released(volume: dict[str, Any]) -> bool:
+    ours = volume["spec"].get("storageClassName") in (REAL, FAKE)
+    return ours and volume["status"].get("phase") == "Released" and not volume["metadata"].get("deletionTimestamp")
+
+
 def make(api: Api, claim: dict[str, Any], path: Path) -> None:
     bytes_ = size(claim["spec"]["resources"]["requests"]["storage"])
     if claim["spec"]["storageClassName"] == REAL and not path.is_mount():
@@ -63,20 +68,19 @@ def make(api: Api, claim: dict[str, Any], path: Path) -> None:
             raise
 
 
-def remove(api: Api, released: dict[str, Any]) -> None:
-    path = released["spec"].get("local", {}).get("path")
+def remove(api: Api, volume: dict[str, Any]) -> None:
+    path = volume["spec"].get("local", {}).get("path")
     if path and Path(path).is_mount():
         subprocess.run(["umount", "--lazy", path], check=True)
         Path(path).rmdir()
-    api.call("DELETE", f"{VOLUMES}/{released['metadata']['name']}")
+    api.call("DELETE", f"{VOLUMES}/{volume['metadata']['name']}")
 
 
 def reconcile(api: Api, folder: Path) -> None:
     for claim in filter(wanted, api.items(CLAIMS)):
         make(api, claim, folder / claim["metadata"]["uid"])
-    for found in api.items(VOLUMES):
-        if found["spec"].get("storageClassName") in (REAL, FAKE) and found["status"].get("phase") == "Released":
-            remove(api, found)
+    for found in filter(released, api.items(VOLUMES)):
+        remove(api, found)
 
 
 def have_class(api: Api, name: str) -> None:
