@@ -95,8 +95,14 @@ class PodDriver:
                 time.sleep(LOOK_SECONDS)
 
     def outside(self, sandbox: Sandbox, keys: Sequence[Secret] = ()) -> Mapping[str, Any]:
-        """Nothing: what is in a pod's volumes only the pod itself can say."""
-        return {}
+        """`api`, the address at which pods would find the API server; what is in a pod only the pod itself can say."""
+        try:
+            service = self._api.get(path("v1", "services", "default", "kubernetes"))
+        except ApiRefused as error:
+            if error.unreachable:
+                raise
+            service = None
+        return {"api": service["spec"]["clusterIP"]} if service else {}
 
     def close(self) -> None:
         self._api.close()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol
 
-from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, Fleet, Sandbox
+from pifleet.fleet import DOCKER, GONDOLIN, OPENSHELL, POD, Fleet, Sandbox
 from pifleet.operate import Act, Say
 from pifleet.report import Check
 from pifleet.sandbox import Driver
@@ -15,6 +15,7 @@ from pifleet.verify.rows import Rows
 
 _PROOFS = {
     DOCKER: "pifleet.verify.docker", GONDOLIN: "pifleet.verify.gondolin", OPENSHELL: "pifleet.verify.openshell",
+    POD: "pifleet.verify.pod",
 }
 
 

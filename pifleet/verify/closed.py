@@ -3,7 +3,7 @@ It must not ask anything, or know which pattern is closed in that way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pifleet.fleet import Sandbox
@@ -18,6 +18,7 @@ KINDS = {
     "folder": "host's folders", "read": "kernel and devices", "write": "kernel's settings",
     "system call": "system calls", "a new": "namespaces and such", "a file": "files outside",
 }
+LIMITS = ("memory", "pids", "cpus")
 Json = Mapping[str, Any]
 
 
@@ -27,26 +28,30 @@ def user(rows: Rows, uid: int, inside: Json) -> Check:
 
 
 def rights(rows: Rows, inside: Json) -> Iterator[Check]:
-    """No capability, none to be had, only loopback, a root that cannot be written."""
+    """No capability, none to be had, a root that cannot be written."""
     sets = inside.get("capabilities")
     sets = sets if isinstance(sets, dict) else {"capabilities": "unknown"}
     held = {name: value for name, value in sets.items() if str(value).strip("0")}
     yield rows.check("capabilities", not held, f"{held}" if held else "none, and none to be had")
     closed = inside.get("no_new_privileges") is True and inside.get("seccomp") is True
     yield rows.check("privileges", closed, "cannot grow; system calls are filtered" if closed else "may grow")
-    interfaces = inside.get("interfaces")
-    yield rows.check("network", interfaces == ["lo"], f"interfaces: {listed(interfaces)}")
     read_only = inside.get("read_only") is True
     yield rows.check("root", read_only, "read-only" if read_only else "can be written")
 
 
-def limits(rows: Rows, box: Sandbox, inside: Json) -> Iterator[Check]:
-    """Memory, processes and cores, as promised."""
+def network(rows: Rows, inside: Json) -> Check:
+    """Only loopback."""
+    interfaces = inside.get("interfaces")
+    return rows.check("network", interfaces == ["lo"], f"interfaces: {listed(interfaces)}")
+
+
+def limits(rows: Rows, box: Sandbox, inside: Json, names: Sequence[str] = LIMITS) -> Iterator[Check]:
+    """Those of these names, as promised."""
     found = inside.get("limits")
     found = found if isinstance(found, dict) else {}
     wanted = {"memory": box.limits.memory, "pids": box.limits.pids, "cpus": box.limits.cpus}
-    for name, want in wanted.items():
-        have = found.get(name)
+    for name in names:
+        want, have = wanted[name], found.get(name)
         near = isinstance(have, int | float) and abs(have - want) <= want * 0.01
         yield rows.check(f"limit of {name}", near, _amount(name, have), "" if near else f"want {_amount(name, want)}")
 

@@ -41,6 +41,7 @@ def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
     return [
         closed.user(rows, box.uid, said.inside),
         *closed.rights(rows, said.inside),
+        closed.network(rows, said.inside),
         *closed.limits(rows, box, said.inside),
         closed.names_of_keys(rows, said.inside),
         closed.keys(rows, said.outside),

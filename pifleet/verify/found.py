@@ -13,7 +13,7 @@ from pifleet.operate import Say
 from pifleet.sandbox import WORKSPACE, Driver, Place
 from pifleet.sandbox.inside import ask
 from pifleet.secret import Secret
-from pifleet.verify.targets import FORBIDDEN, direct, names
+from pifleet.verify.targets import FORBIDDEN, Target, direct, names
 
 SECONDS = 420
 PATIENCE = 60
@@ -58,12 +58,13 @@ def inside(
 
 def tried(
     fleet: Fleet, driver: Driver, box: Sandbox, say: Say, *, proxy: tuple[str, int], kinds: Sequence[str],
-    place: Place = "work",
+    near: Sequence[Target] = (), place: Place = "work",
 ) -> object:
-    """Every attempt of these kinds to get out; `proxy` is where the sandbox's own egress listens."""
+    """Every attempt of these kinds to get out; `proxy` is where the sandbox's own egress listens, `near` what stands
+    beside the sandbox and is not for it."""
     say("trying to get out")
     straight = list(direct(fleet, box))
-    request = {"tcp": [*FORBIDDEN, *straight], "proxied": FORBIDDEN, "proxy": proxy, "own": SOCKETS,
+    request = {"tcp": [*FORBIDDEN, *straight, *near], "proxied": FORBIDDEN, "proxy": proxy, "own": SOCKETS,
                "names": names(straight), "kinds": list(kinds)}
     return next(ask(driver, box, "escape", request, silence=SECONDS, place=place), {}).get("attempts")
 

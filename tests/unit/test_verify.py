@@ -189,3 +189,34 @@ def test_a_sandbox_that_reaches_only_a_model_that_costs_is_given_no_prompt() -> 
     costs = replace(PLAYS, models={"dry": Model("dry", "anthropic-messages", "https://model.example")})
     assert not _scripted(costs, SHELL)
     assert policed({**POLICED, "answer": None}, costs)["pi at work"] == "note"
+
+
+class TestPods:
+    """What differs where a cluster's network closes the sandbox."""
+
+    API = "tcp to the API server"
+
+    def verdicts(self, tried: object) -> dict[str, str]:
+        inside = {**INSIDE, "uid": 1000, "interfaces": ["eth0", "lo"], "limits": {**INSIDE["limits"], "pids": None}}
+        found = Found(inside, {}, tried)
+        return {check.name.strip(): check.verdict for check in judged(found, replace(BOX, pattern="pod"))}
+
+    @pytest.mark.parametrize(("api", "verdict"), [
+        ({"refused": True, "how": "TimeoutError"}, "pass"),
+        ({"refused": False, "how": "connected"}, "warn"),
+        (None, "warn"),
+        ("nonsense", "warn"),
+    ])
+    def test_a_network_that_keeps_no_policy_is_said_and_fails_nothing(self, api, verdict):
+        found = self.verdicts({**TRIED, self.API: api})
+        assert found["network"] == verdict
+        assert "fail" not in found.values()
+
+    def test_what_is_sent_to_all_is_left_open_and_any_other_way_out_fails(self):
+        sent = {"refused": False, "how": "sent to ('224.0.0.251', 5353)"}
+        assert self.verdicts({**TRIED, "multicast": sent})["ways out"] == "pass"
+        assert self.verdicts({**TRIED, "tcp to a router": {"refused": False, "how": "connected"}})["ways out"] == "fail"
+
+    @pytest.mark.parametrize("tried", [None, "nonsense", {}])
+    def test_attempts_that_were_not_made_fail(self, tried):
+        assert self.verdicts(tried)["ways out"] == "fail"
