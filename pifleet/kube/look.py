@@ -14,6 +14,8 @@ from pifleet.fleet import KUBE_LABEL, Host
 from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
 from pifleet.kube.exec import Pod, start
 from pifleet.kube.pods import container_of, state_of, trouble_of, waits_for
+from pifleet.patterns.pod.fields import differences
+from pifleet.patterns.pod.objects import key_of, resolved
 from pifleet.stream import StreamTimeout
 from pifleet.threads import side_by_side
 
@@ -36,6 +38,7 @@ ENFORCERS = {"calico-node": "Calico", "canal": "Canal", "cilium": "Cilium", "ant
 WANTED: Json = {"spec": {"replicas": 1}}
 ASK_SECONDS = 20
 ASKED_AT_ONCE = 16
+AT_WORK = "cat /proc/[0-9]*/comm 2>/dev/null | grep -cx pi; true"
 WHICH = 'for one; do [ -e "/workspace/$one/.git" ] && printf "%s\\n" "$one"; done; true'
 
 
@@ -62,7 +65,7 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
             "cluster": {
                 "version": version["gitVersion"],
                 "objects": objects,
-                "pods": {**_missing(api, spec, pods), **{name: _pod(one) for name, one in pods.items()}},
+                "pods": {**_missing(api, spec, pods), **_pods(host, spec, objects, pods)},
                 "claims": {_place(one): one["status"].get("phase", "") for one in claims},
                 "repos": _repos(api, spec, pods),
                 "classes": _classes(api),
@@ -123,12 +126,23 @@ def _classes(api: Api) -> Json:
     return {**names, "default": default[0]["metadata"]["name"] if default else ""}
 
 
-def _pod(one: Json) -> Json:
-    found = state_of(WANTED, one)
-    why = "" if found == "running" else trouble_of(one) or waits_for(one)
-    # Who is at work in a pod that runs is known inside only.
-    return {"state": found, "why": why, "image": container_of(one, "pi").get("image"),
-            "agent": None if found in ("running", "unknown") else {}}
+def _pods(host: Host, spec: Mapping[str, Any], objects: Mapping[str, Json], pods: Mapping[str, Json]) -> Json:
+    """Each pod by its name. Whether pi is at work in one is asked inside where it might be ended: it is not wanted as
+    it is, or not at all."""
+    wanted = {key_of(entry["object"]): entry["object"] for entry in spec["cluster"]["objects"]}
+
+    def told(name: str) -> tuple[str, Json]:
+        one, owner = pods[name], f"StatefulSet {name.rpartition('-')[0]}"
+        found = state_of(WANTED, one)
+        why = "" if found == "running" else trouble_of(one) or waits_for(one)
+        agent: Json | None = None if found in ("running", "unknown") else {}
+        stays = owner in wanted and owner in objects and not any(
+            path.startswith("spec.template") for path in differences(resolved(wanted[owner], objects), objects[owner]))
+        if found == "running" and owner in objects and not stays:
+            agent = _agent(host, name)
+        return name, {"state": found, "why": why, "image": container_of(one, "pi").get("image"), "agent": agent}
+
+    return dict(side_by_side(list(pods), told, ASKED_AT_ONCE))
 
 
 def _missing(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dict[str, Json]:
@@ -172,21 +186,34 @@ def _repos(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dict[
     return {title: there for title, there in found if there is not None}
 
 
+def _agent(host: Host, name: str) -> Json | None:
+    """How many processes of pi's are in a pod; None where nobody inside could say."""
+    namespace, _, pod = name.partition("/")
+    said = _said(host, Pod(namespace, pod, "pi"), ["sh", "-c", AT_WORK])
+    return {"processes": int(said)} if said and said.strip().isdigit() else None
+
+
 def _asked(host: Host, box: Mapping[str, Any], wanted: list[str]) -> dict[str, bool] | None:
+    said = _said(host, Pod(box["namespace"], box["pod"], "pi"), ["sh", "-c", WHICH, "which", *wanted])
+    return None if said is None else {name: name in said.splitlines() for name in wanted}
+
+
+def _said(host: Host, pod: Pod, argv: list[str]) -> str | None:
+    """What a command inside prints, within bounds; None where it did not come to its end."""
     try:
         with Api(host) as api:
-            stream = start(api, Pod(box["namespace"], box["pod"], "pi"), ["sh", "-c", WHICH, "which", *wanted], "/")
+            stream = start(api, pod, argv, "/")
             try:
                 stream.end()
                 said = b""
                 while more := stream.read(1 << 12, ASK_SECONDS):
                     said = (said + more)[:1 << 14]
+                good = stream.wait(ASK_SECONDS) == 0
             finally:
                 stream.close()
     except (PifleetError, StreamTimeout, OSError):
         return None
-    there = set(said.decode(errors="replace").splitlines())
-    return {name: name in there for name in wanted}
+    return said.decode(errors="replace") if good else None
 
 
 def _bytes(quantity: str) -> int:

@@ -180,6 +180,14 @@ def test_a_pod_in_which_somebody_may_be_at_work_is_not_ended_unasked() -> None:
     assert [step.destructive for step in changed(change)] == [True]
 
 
+def test_a_pod_that_does_not_run_is_put_right_without_asking_anybody_inside() -> None:
+    def change(there: dict[str, Any]) -> None:
+        _extra(pod_spec(there))
+        del there["pods"]["acme-ana/pi-ana-main-0"]
+
+    assert [(step.item, step.action) for step in changed(change)] == [(STATEFUL, "change"), ("pod", "create")]
+
+
 def test_what_the_server_fills_in_and_says_in_its_own_way_is_no_drift() -> None:
     def change(there: dict[str, Any]) -> None:
         pod = pod_spec(there)

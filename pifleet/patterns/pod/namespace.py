@@ -63,7 +63,7 @@ def _quota(place: Place, boxes: Sequence[Sandbox]) -> Json:
 
 
 def _rules(boxes: Sequence[Sandbox]) -> list[Json]:
-    """What a developer may: see, enter, stop and start their own sandboxes.
+    """What a developer may: see, enter, stop and start their own sandboxes, and say by a Lease that they are at it.
 
     Over a WebSocket an exec needs both get and create, whatever older documentation says (measured on 1.36).
     """
@@ -78,6 +78,7 @@ def _rules(boxes: Sequence[Sandbox]) -> list[Json]:
         rule("", ["pods/exec"], ["get", "create"], pods),
         rule("apps", ["statefulsets"], ["get"], sets),
         rule("apps", ["statefulsets/scale"], ["get", "patch", "update"], sets),
+        rule("coordination.k8s.io", ["leases"], ["get", "create", "update", "delete"], []),
     ]
 
 

@@ -73,7 +73,8 @@ def _object(host: str, entry: Json, there: Json) -> Step | None:
     named = list(differing)
     why = f"{', '.join(named[:SHOWN])}" + (f" and {len(named) - SHOWN} more" if len(named) > SHOWN else "")
     why += " differs" if len(named) == 1 else " differ"
-    ending = kind == "StatefulSet" and any(path.startswith(("spec.template", FOR_EVER)) for path in differing)
+    ending = kind == "StatefulSet" and _runs(there, found) and any(
+        path.startswith(("spec.template", FOR_EVER)) for path in differing)
     before = {path: was for path, (was, _) in differing.items()}
     after = {path: should for path, (_, should) in differing.items()}
     busy = ending and at_work(_sandbox(there, box) or ABSENT)
@@ -138,6 +139,13 @@ def _sets(there: Json) -> list[Json]:
 
 def _title(one: Json) -> str:
     return str((one["metadata"].get("annotations") or {}).get(TITLE, ""))
+
+
+def _runs(there: Json, owner: Json) -> bool:
+    """Whether somebody can be at work in what a StatefulSet is to run: what does not run is nobody's to end."""
+    metadata = owner["metadata"]
+    pod = there["pods"].get(f"{metadata['namespace']}/{metadata['name']}-0")
+    return bool(pod and pod["state"] in ("running", "unknown"))
 
 
 def _sandbox(there: Json, title: str) -> Json | None:
