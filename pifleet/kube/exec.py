@@ -105,10 +105,15 @@ class Exec:
             if self._ended.is_set():
                 return b""
             self._take(deadline)
-        first = self._out.popleft()
-        if len(first) > size:
-            self._out.appendleft(first[size:])
-        data = bytes(first[:size])
+        taken = [self._out.popleft()]
+        left = size - len(taken[0])
+        while left > 0 and self._out:
+            taken.append(self._out.popleft())
+            left -= len(taken[-1])
+        if left < 0:
+            self._out.appendleft(taken[-1][left:])
+            taken[-1] = taken[-1][:left]
+        data = b"".join(taken)
         self._unread -= len(data)
         return data
 
@@ -160,7 +165,7 @@ class Exec:
             if self._received >= word.output:
                 self._code = word.code
                 self._ended.set()
-        elif found := outcome(self._status):
+        elif self._status and (found := outcome(self._status)):
             code, why = found
             self._code = code or BROKEN  # a good end without the minder's word is none
             self._keep((why or ("" if code else "the end of what the program wrote is lost")).encode())

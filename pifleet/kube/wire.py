@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pifleet.kube.client import Api
 
 PIECE = 1 << 16
+BATCH = 32
 # Balancers cut what says nothing for 60 seconds and more (kubernetes-client/python, issue 1841).
 PING_SECONDS = 20.0
 # A peer that acknowledges nothing for this long is gone (tcp(7), TCP_USER_TIMEOUT; milliseconds).
@@ -76,7 +77,7 @@ class Wire:
             deadline = time.monotonic() + timeout
             while True:
                 data = self._read(min(deadline, time.monotonic() + PING_SECONDS))
-                if data is None:
+                if not data:
                     if time.monotonic() >= deadline:
                         return []
                     self._control(PING, b"")
@@ -132,9 +133,10 @@ class Wire:
             except (OSError, ValueError) as error:
                 raise BrokenPipeError(str(error)) from None
 
-    def _read(self, deadline: float) -> bytes | None:
-        """Some bytes, or None at the deadline. Raises ConnectionError at the end."""
-        while True:
+    def _read(self, deadline: float) -> bytes:
+        """All that is there, or what comes first until the deadline, or nothing. Raises ConnectionError at the end."""
+        found: list[bytes] = []
+        while len(found) < BATCH:
             try:
                 with self._io:
                     data = self._socket.recv(PIECE)
@@ -145,11 +147,15 @@ class Wire:
             except (OSError, ValueError) as error:
                 raise ConnectionResetError(str(error)) from None
             else:
-                if not data:
+                if data:
+                    found.append(data)
+                    continue
+                if not found:
                     raise ConnectionResetError("the connection ended")
-                return data
-            if not self._ready(wanted, deadline - time.monotonic()):
-                return None
+                break
+            if found or not self._ready(wanted, deadline - time.monotonic()):
+                break
+        return b"".join(found)
 
     def _ready(self, wanted: int, seconds: float) -> bool:
         poll = select.poll()

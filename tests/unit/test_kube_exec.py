@@ -165,10 +165,10 @@ def says(server, channel, data):
 
 def test_output_errors_and_exit_code_are_told_apart(pair):
     stream, server = pair
-    for channel, data in ((STDOUT, b"out"), (STDERR, b"err"), (STDOUT, b"put"), (STATUS, ended_with(3))):
-        says(server, channel, data)
+    parts = ((STDOUT, b"out"), (STDERR, b"err"), (STDOUT, b"put"), (STATUS, ended_with(3)))
+    server.sendall(b"".join(from_server(BINARY, bytes([channel]) + data) for channel, data in parts))
 
-    assert (stream.read(2, 5), stream.read(9, 5), stream.read(9, 5), stream.read(9, 5)) == (b"ou", b"t", b"put", b"")
+    assert (stream.read(2, 5), stream.read(9, 5), stream.read(9, 5)) == (b"ou", b"tput", b"")
     assert (stream.wait(5), stream.stderr()) == (3, b"err")
 
 
