@@ -31,11 +31,13 @@ Found = Iterator[tuple[str, tuple[Any, Any]]]
 
 
 def _value(wanted: Any, seen: Any, path: tuple[str, ...]) -> Found:
+    if wanted == seen:
+        return
     if isinstance(wanted, Mapping) and wanted and isinstance(seen, Mapping):
         yield from _mapping(wanted, seen, path)
     elif isinstance(wanted, list) and isinstance(seen, list):
         yield from _list(wanted, seen, path)
-    elif wanted != seen and (wanted or seen) and not _same_quantity(wanted, seen):
+    elif (wanted or seen) and not _same_quantity(wanted, seen):
         yield ".".join(path), (seen, wanted)
 
 

@@ -18,6 +18,9 @@ from pifleet.patterns.pod.objects import FROM, Entry, Json, Place, container, li
 KEYS, TOKENS, PROGRAM_MAP = "gateway-keys", "gateway-tokens", "gateway-programs"
 TOKEN_FOLDER = "/run/tokens"  # noqa: S105  a folder
 FOLDER = ETC / "gateway"
+# nginx's configuration as a host has it, and in the pod, where it is put together from its parts.
+CONF, WHOLE = FOLDER / "nginx.conf", str(RUN / "nginx.conf")
+PART_BYTES = 900_000
 CPUS, MEMORY = 2.0, 512 << 20
 # Answers on their way are let out before the old one of two goes.
 DRAIN_SECONDS = 600
@@ -43,7 +46,9 @@ def of_gateway(place: Place, boxes: Sequence[Sandbox]) -> Iterator[Entry]:
         **{path.name: text for path, text in files.items() if path.parent == PROGRAMS},
         PASSAGE: role_file("cluster", PASSAGE)}))
     yield Entry(manifest(place, "ConfigMap", GATEWAY, data={
-        _key(path): text for path, text in files.items() if FOLDER in path.parents}))
+        path.name: text for path, text in files.items() if path.parent == FOLDER / "ca"}))
+    for number, part in enumerate(_parts(files[CONF])):
+        yield Entry(manifest(place, "ConfigMap", f"{GATEWAY}-{number}", data={"part": part}))
     yield Entry(manifest(place, "Service", GATEWAY, spec={
         "type": "ClusterIP", "selector": GATEWAY_LABEL, "externalIPs": [],
         "ports": [{"name": "model", "port": GATEWAY_PORT, "targetPort": GATEWAY_PORT, "protocol": "TCP"}]}))
@@ -55,9 +60,15 @@ def _keys(models: Sequence[Model]) -> dict[str, Json]:
             for one in gateway.secrets(models)}
 
 
-def _key(path: PurePosixPath) -> str:
-    """A ConfigMap's keys hold no slash."""
-    return str(path.relative_to(FOLDER)).replace("/", "_")
+def _parts(text: str) -> list[str]:
+    """A text in pieces of which each fits into a ConfigMap (at most 1 MiB, its documentation says)."""
+    parts, size = [[]], 0  # type: ignore[var-annotated]
+    for line in text.splitlines(keepends=True):
+        if size + len(line.encode()) > PART_BYTES:
+            parts, size = [*parts, []], 0
+        parts[-1].append(line)
+        size += len(line.encode())
+    return ["".join(lines) for lines in parts]
 
 
 def _ways_out(models: Sequence[Model]) -> list[Json]:
@@ -98,9 +109,12 @@ def _pod(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], files:
     small = limits(0.5, 128 << 20, 10)
     folders = [str(entry["path"]) for entry in gateway.dirs(models) if ROOT in PurePosixPath(entry["path"]).parents]
     folders += [str(box.model_socket.parent) for box in boxes]
-    made = container("folders", image, ["mkdir", "-p", *folders], resources=small, volumeMounts=state)
+    parts = {"name": "parts", "mountPath": "/run/parts", "readOnly": True}
+    made = container("folders", image, ["sh", "-c", f'cat /run/parts/* > {WHOLE}; mkdir -p "$@"', "folders", *folders],
+                     resources=small, volumeMounts=[*state, parts])
     running = [
-        container(service["name"].removeprefix("pifleet-"), image, service["argv"],
+        container(service["name"].removeprefix("pifleet-"), image,
+                  [WHOLE if word == str(CONF) else word for word in service["argv"]],
                   resources=limits(CPUS, MEMORY, 10) if service["name"] == gateway.GATEWAY else small,
                   volumeMounts=[*state, programs, config], lifecycle={"preStop": {"exec": {"command": WAIT}}})
         for service in gateway.services(models)
@@ -112,7 +126,9 @@ def _pod(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], files:
         resources=small, ports=[{"name": "model", "containerPort": GATEWAY_PORT, "protocol": "TCP"}],
         readinessProbe={"tcpSocket": {"port": GATEWAY_PORT}, "periodSeconds": 2},
         volumeMounts=[*state, programs, {"name": "tokens", "mountPath": TOKEN_FOLDER, "readOnly": True}])
-    items = [{"key": _key(path), "path": str(path.relative_to(FOLDER))} for path in files if FOLDER in path.parents]
+    ca_items = [{"key": path.name, "path": f"ca/{path.name}"} for path in files if path.parent == FOLDER / "ca"]
+    part_maps = [{"configMap": {"name": f"{GATEWAY}-{number}", "items": [{"key": "part", "path": f"{number:03}"}]}}
+                 for number in range(len(_parts(files[CONF])))]
     key_items = [{"key": name, "path": f"keys/{name}"} for name in _keys(models)]
     return pod(
         place, GATEWAY, initContainers=[made], containers=[*running, door],
@@ -121,7 +137,8 @@ def _pod(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], files:
         volumes=[
             {"name": "programs", "configMap": {"name": PROGRAM_MAP, "defaultMode": 0o555}},
             {"name": "config", "projected": {"defaultMode": 0o440, "sources": [
-                {"configMap": {"name": GATEWAY, "items": items}}, {"secret": {"name": KEYS, "items": key_items}}]}},
+                {"configMap": {"name": GATEWAY, "items": ca_items}}, {"secret": {"name": KEYS, "items": key_items}}]}},
+            {"name": "parts", "projected": {"defaultMode": 0o440, "sources": part_maps}},
             {"name": "tokens", "secret": {"secretName": TOKENS, "defaultMode": 0o440}},
             {"name": "state", "emptyDir": {"sizeLimit": "2Gi"}},
         ])
