@@ -22,7 +22,9 @@ def cluster(
 ) -> Cluster | None:
     """The cluster that a host is, where it is in their group; every mistake is added to the folder's."""
     mistakes = folder.mistakes
-    written = {name: value for name, value in variables.items() if name in Said.model_fields}
+    # What a template leaves empty is not said, as with Ansible's own variables.
+    written = {name: value for name, value in variables.items()
+               if name in Said.model_fields and value not in (None, "")}
     if GROUP not in groups:
         for name in written:
             mistakes.add(path("hosts", host, name), "a cluster", f"put {host} into {GROUP}, or remove it")
@@ -64,6 +66,10 @@ def check_pods(fleet: Fleet, mistakes: Mistakes) -> None:
                              "name another pifleet_kube_context or pifleet_namespace, or remove it")
     for box in fleet.sandboxes:
         where = ("pifleet_developers", box.developer, "sandboxes", box.name)
+        for name in (box.models if box.pattern == POD else ()):
+            if name in fleet.models and fleet.models[name].proxy_auth:
+                mistakes.add(path(*where, "model"), show(name), "use a model without proxy_auth: in a cluster nobody "
+                             "is root to read that and go on as somebody else")
         if box.pattern == POD and (box.egress or box.egress_sets):
             mistakes.add(path(*where, "egress"), "a list",
                          "use []: this version of pifleet lets pods reach their models and nothing else")

@@ -294,7 +294,7 @@ def test_what_the_image_is_made_of_is_taken_over(tmp_path: Path) -> None:
     assert (image.apt_mirror, image.npm_registry) == ("http://mirror.lan/debian", "http://npm.lan:4873")
 
 
-@pytest.mark.parametrize("name", ["local.yml", "farm.yml", "gondolin.yml"])
+@pytest.mark.parametrize("name", ["local.yml", "farm.yml", "gondolin.yml", "kubernetes.yml"])
 def test_an_example_inventory_is_valid(name: str) -> None:
     made = load([root() / "inventory" / name])
     assert made.sandboxes

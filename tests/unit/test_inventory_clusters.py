@@ -86,6 +86,11 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("one cluster twice", {"groups/pifleet_clusters": {"hosts": {"prod": {}, "again": {}}}},
      ["hosts.again: saw the same cluster and namespaces as prod; "
       "name another pifleet_kube_context or pifleet_namespace, or remove it"]),
+    ("a model behind a proxy that wants a login",
+     {**prod(), "models/claude/proxy": "http://proxy.lan:3128", "models/claude/proxy_auth": {"env": "LOGIN"},
+      "developers/ana/model": "claude"},
+     ['pifleet_developers.ana.sandboxes.main.model: saw "claude"; use a model without proxy_auth: '
+      "in a cluster nobody is root to read that and go on as somebody else"]),
     ("a way out of a pod", {**prod(), "developers/ana/egress": ["pip"]},
      ["pifleet_developers.ana.sandboxes.main.egress: saw a list; "
       "use []: this version of pifleet lets pods reach their models and nothing else"]),

@@ -50,7 +50,7 @@ def with_variable(name: str, value: Any) -> Any:
     return inventory
 
 
-@pytest.mark.parametrize("name", ["local.yml", "farm.yml", "gondolin.yml"])
+@pytest.mark.parametrize("name", ["local.yml", "farm.yml", "gondolin.yml", "kubernetes.yml"])
 def test_the_examples_are_as_the_schema_says(name: str) -> None:
     text = (root() / "inventory" / name).read_text()
     assert complaints(yaml.safe_load(text), SCHEMA) == []
