@@ -9,14 +9,12 @@ import hmac
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pifleet.errors import PifleetError
 from pifleet.fleet import KUBE_LABEL, Host
+from pifleet.kube import within
 from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
-from pifleet.kube.exec import Pod, start
-from pifleet.kube.pods import container_of, state_of, trouble_of, waits_for
+from pifleet.kube.pods import OWNER, container_of, state_of, trouble_of, waits_for
 from pifleet.patterns.pod.fields import differences
 from pifleet.patterns.pod.objects import key_of, resolved
-from pifleet.stream import StreamTimeout
 from pifleet.threads import side_by_side
 
 OURS = {
@@ -34,12 +32,7 @@ DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 ENFORCERS = {"calico-node": "Calico", "canal": "Canal", "cilium": "Cilium", "antrea-agent": "Antrea",
              "kube-router": "kube-router", "weave-net": "Weave Net", "anetd": "GKE Dataplane V2",
              "azure-npm": "Azure NPM", "ovnkube-node": "OVN-Kubernetes"}
-# What owns a pod that is looked at for itself.
-WANTED: Json = {"spec": {"replicas": 1}}
-ASK_SECONDS = 20
 ASKED_AT_ONCE = 16
-AT_WORK = "cat /proc/[0-9]*/comm 2>/dev/null | grep -cx pi; true"
-WHICH = 'for one; do [ -e "/workspace/$one/.git" ] && printf "%s\\n" "$one"; done; true'
 
 
 def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
@@ -67,7 +60,7 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
                 "objects": objects,
                 "pods": {**_missing(api, spec, pods), **_pods(host, spec, objects, pods)},
                 "claims": {_place(one): one["status"].get("phase", "") for one in claims},
-                "repos": _repos(api, spec, pods),
+                "repos": within.repos(api, spec["cluster"]["sandboxes"], objects, pods),
                 "classes": _classes(api),
                 "images": sorted({name for node in nodes for image in node["status"].get("images") or ()
                                   for name in image.get("names") or ()}),
@@ -85,6 +78,8 @@ def _stripped(one: Json, kind: str, group: str, nonce: str = "") -> Json:
     """An object of a list, as it stands alone but for what only the server has to know; values of a Secret as HMAC
     under `nonce`."""
     metadata = {key: value for key, value in one["metadata"].items() if key != "managedFields"}
+    metadata["changed"] = max((str(each.get("time", "")) for each in one["metadata"].get("managedFields") or ()),
+                              default="")
     kept = {**one, "apiVersion": group, "kind": kind, "metadata": metadata}
     kept.pop("status", None)
     if kind == "Secret":
@@ -133,13 +128,13 @@ def _pods(host: Host, spec: Mapping[str, Any], objects: Mapping[str, Json], pods
 
     def told(name: str) -> tuple[str, Json]:
         one, owner = pods[name], f"StatefulSet {name.rpartition('-')[0]}"
-        found = state_of(WANTED, one)
+        found = state_of(OWNER, one)
         why = "" if found == "running" else trouble_of(one) or waits_for(one)
         agent: Json | None = None if found in ("running", "unknown") else {}
         stays = owner in wanted and owner in objects and not any(
             path.startswith("spec.template") for path in differences(resolved(wanted[owner], objects), objects[owner]))
         if found == "running" and owner in objects and not stays:
-            agent = _agent(host, name)
+            agent = within.agent(host, name)
         return name, {"state": found, "why": why, "image": container_of(one, "pi").get("image"), "agent": agent}
 
     return dict(side_by_side(list(pods), told, ASKED_AT_ONCE))
@@ -164,56 +159,6 @@ def _warnings(api: Api, namespace: str, name: str) -> Iterable[Json]:
         return list(api.listed(path("v1", "events", namespace), fieldSelector=selector))
     except ApiRefused:
         return ()
-
-
-def _repos(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dict[str, dict[str, bool]]:
-    """By title, which of a sandbox's repositories are there.
-
-    The kubelet says it of all that a pod was told to have; where it says no, or more are wanted now, somebody has to
-    ask inside. Where nobody can, the sandbox is left out.
-    """
-    def known(box: Mapping[str, Any]) -> tuple[str, dict[str, bool] | None]:
-        one = pods.get(f"{box['namespace']}/{box['pod']}")
-        wanted = [repo["name"] for repo in box["repos"]]
-        if one is None or state_of(WANTED, one) != "running":
-            return box["title"], None
-        told = ((container_of(one, "pi", "spec").get("readinessProbe") or {}).get("exec") or {}).get("command") or []
-        if container_of(one, "pi").get("ready") and set(wanted) <= set(told):
-            return box["title"], dict.fromkeys(wanted, True)
-        return box["title"], _asked(api.host, box, wanted)
-
-    found = side_by_side(spec["cluster"]["sandboxes"], known, ASKED_AT_ONCE)
-    return {title: there for title, there in found if there is not None}
-
-
-def _agent(host: Host, name: str) -> Json | None:
-    """How many processes of pi's are in a pod; None where nobody inside could say."""
-    namespace, _, pod = name.partition("/")
-    said = _said(host, Pod(namespace, pod, "pi"), ["sh", "-c", AT_WORK])
-    return {"processes": int(said)} if said and said.strip().isdigit() else None
-
-
-def _asked(host: Host, box: Mapping[str, Any], wanted: list[str]) -> dict[str, bool] | None:
-    said = _said(host, Pod(box["namespace"], box["pod"], "pi"), ["sh", "-c", WHICH, "which", *wanted])
-    return None if said is None else {name: name in said.splitlines() for name in wanted}
-
-
-def _said(host: Host, pod: Pod, argv: list[str]) -> str | None:
-    """What a command inside prints, within bounds; None where it did not come to its end."""
-    try:
-        with Api(host) as api:
-            stream = start(api, pod, argv, "/")
-            try:
-                stream.end()
-                said = b""
-                while more := stream.read(1 << 12, ASK_SECONDS):
-                    said = (said + more)[:1 << 14]
-                good = stream.wait(ASK_SECONDS) == 0
-            finally:
-                stream.close()
-    except (PifleetError, StreamTimeout, OSError):
-        return None
-    return said.decode(errors="replace") if good else None
 
 
 def _bytes(quantity: str) -> int:

@@ -12,6 +12,8 @@ HOPELESS = frozenset({
     "ImageInspectError", "ImagePullBackOff", "InvalidImageName", "RunContainerError",
 })
 Json = Mapping[str, Any]
+# What owns a pod that is looked at for itself.
+OWNER: Json = {"spec": {"replicas": 1}}
 
 
 def state_of(owner: Json | None, pod: Json | None) -> str:
@@ -45,10 +47,10 @@ def trouble_of(pod: Json) -> str:
     return f"{status.get('reason', 'Failed')}: {status.get('message', '')}" if status.get("phase") == "Failed" else ""
 
 
-def container_of(pod: Json, name: str, part: str = "status") -> Json:
-    """What the pod's status, or its spec, says of a container; nothing where it says nothing."""
-    key = "containerStatuses" if part == "status" else "containers"
-    found: Json = next((one for one in (pod.get(part) or {}).get(key) or () if one.get("name") == name), {})
+def container_of(pod: Json, name: str) -> Json:
+    """What the pod's status says of a container; nothing where it says nothing."""
+    told = (pod.get("status") or {}).get("containerStatuses") or ()
+    found: Json = next((one for one in told if one.get("name") == name), {})
     return found
 
 

@@ -26,14 +26,18 @@ TOKEN_FOLDER = "/run/token"  # noqa: S105  a folder
 GRACE_SECONDS = 30
 # Cores that a sandbox may use are not set aside whole: agents mostly wait for their model.
 CPU_SHARE = 10
-# The kubelet's way to tell us that the repositories are there, without anybody entering the sandbox.
-READY = 'for one; do [ -e "/workspace/$one/.git" ] || { echo "$one is not there"; exit 1; }; done'
+# The kubelet's way to tell us that the repositories are there, without anybody entering the sandbox. Which these are it
+# reads from a file, since another command would be another pod.
+REPOS = "repos"
+READY = ('while read -r one; do [ -e "/workspace/$one/.git" ] || { echo "$one is not there"; exit 1; }; done '
+         f"< {inside.ETC}/{REPOS}")
 
 
 def of_sandbox(place: Place, box: Sandbox) -> Iterator[Entry]:
     """Everything of one sandbox, in the order of making it."""
     models = [place.fleet.models[name] for name in box.models]
-    files = {**inside.files(box, UID, models, NOT_SEEN), PASSAGE: content.role_file("cluster", PASSAGE)}
+    files = {**inside.files(box, UID, models, NOT_SEEN), PASSAGE: content.role_file("cluster", PASSAGE),
+             REPOS: "".join(f"{name}\n" for name in box.repos)}
     yield Entry(manifest(place, "Secret", box.container, box, type="Opaque"), POD_PART, box.title,
                 {"token": {"token": box.id}})
     yield Entry(manifest(place, "ConfigMap", box.container, box, data=files), POD_PART, box.title)
@@ -80,7 +84,7 @@ def _pod(place: Place, box: Sandbox) -> Json:
         PI, image, [str(PROGRAMS / "keeper")], workingDir=inside.WORKSPACE,
         env=[{"name": name, "value": value} for name, value in inside.environment().items()],
         resources=limits(box.limits.cpus, box.limits.memory, CPU_SHARE),
-        readinessProbe={"exec": {"command": ["sh", "-c", READY, "ready", *box.repos]}, "periodSeconds": 5},
+        readinessProbe={"exec": {"command": ["sh", "-c", READY]}, "periodSeconds": 5},
         volumeMounts=[
             mount("workspace", inside.WORKSPACE), mount("agent", inside.HOME), mount("tmp", "/tmp"),  # noqa: S108
             mount("etc", inside.ETC, readOnly=True), mount("net", inside.NET, readOnly=True),
