@@ -48,29 +48,21 @@ class Done:
         return json.loads(self.out)
 
 
-@dataclass
-class Farm:
-    """The hosts of a lab, the inventory `base` (the example's names them farm-1 and farm-2), and what is laid over it.
-    """
+class Operator:
+    """Who runs pifleet in a folder of their own, with the inventories that a subclass names."""
 
-    lab: Lab
     folder: Path
-    overlay: Mapping[str, Any]
-    base: Path = EXAMPLE
 
     @property
     def sources(self) -> list[str]:
-        """The inventories, written anew: farms of other overlays use the same folder."""
-        (self.folder / "addresses.yml").write_text(self.lab.inventory())
-        (self.folder / "overlay.json").write_text(json.dumps({"all": {"vars": self.overlay}}))
-        return [str(self.base), str(self.folder / "addresses.yml"), str(self.folder / "overlay.json")]
+        raise NotImplementedError
 
     @property
     def results(self) -> Path:
         return self.folder / "results"
 
     def pifleet(self, *words: str, stdin: str = "", timeout: float = 1500, **env: str) -> Done:
-        """Run pifleet with this farm's inventories, in the farm's own folder."""
+        """Run pifleet with these inventories, in their folder."""
         sources = [part for source in self.sources for part in ("-i", source)]
         at = words.index("--") if "--" in words else len(words)
         argv = [str(BIN / "pifleet"), *words[:at], *sources, *words[at:]]
@@ -85,6 +77,24 @@ class Farm:
 
     def provision(self, *words: str) -> Done:
         return self.pifleet("provision", "--yes", "-o", "json", *words)
+
+
+@dataclass
+class Farm(Operator):
+    """The hosts of a lab, the inventory `base` (the example's names them farm-1 and farm-2), and what is laid over it.
+    """
+
+    lab: Lab
+    folder: Path
+    overlay: Mapping[str, Any]
+    base: Path = EXAMPLE
+
+    @property
+    def sources(self) -> list[str]:
+        """The inventories, written anew: farms of other overlays use the same folder."""
+        (self.folder / "addresses.yml").write_text(self.lab.inventory())
+        (self.folder / "overlay.json").write_text(json.dumps({"all": {"vars": self.overlay}}))
+        return [str(self.base), str(self.folder / "addresses.yml"), str(self.folder / "overlay.json")]
 
     def docker(self, host: str, *words: str) -> str:
         return str(self.lab.host(host).inside("docker", *words))

@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.integration.farm import BIN, Done, Farm
+from tests.integration.farm import BIN, Done, Operator
 
 REPO = "api"
 COMMIT = "git -c user.name=a -c user.email=a@example.com commit -qam"
@@ -23,7 +23,7 @@ COMMIT = "git -c user.name=a -c user.email=a@example.com commit -qam"
 class Box:
     """One sandbox `ana/main` with repository `api` and a scripted model, whatever contains it."""
 
-    farm: Farm
+    farm: Operator
     pattern: str
 
     def exec(self, *words: str, stdin: str = "") -> Done:

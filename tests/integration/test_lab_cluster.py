@@ -16,9 +16,6 @@ from tests.lab.cluster import Cluster
 from tests.lab.cluster.api import API_ERRORS, ApiError
 from tests.lab.cluster.images import IMAGE
 from tests.lab.cluster.place import ROOT, started_at
-from tests.lab.fixtures import cluster
-
-__all__ = ["cluster"]
 
 RESTRICTED = {
     "allowPrivilegeEscalation": False, "runAsNonRoot": True, "capabilities": {"drop": ["ALL"]},
