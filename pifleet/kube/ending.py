@@ -1,4 +1,4 @@
-"""Owns how a program in a pod ended: by its minder's word, or by what the status channel of an exec says without one.
+"""Owns what is known of a program in a pod: its minder's words, or what the status channel of an exec says without any.
 It is pure, and takes no silence for success."""
 
 from __future__ import annotations
@@ -11,40 +11,50 @@ BROKEN = 255
 _LINE = 64
 
 
-class Word(NamedTuple):
+class End(NamedTuple):
     """What the minder said at the end: the exit code, and how many bytes of output there were."""
 
     code: int
     output: int
 
 
-class Ending:
-    """Takes the minder's word out of standard error, where it stands behind a mark of this exec alone."""
+class Words:
+    """Takes the minder's words out of standard error, where each stands behind a mark of this exec alone.
+
+    `taken` is how many bytes of its input the program has taken, by and by; `end` how it ended, once it has.
+    """
 
     def __init__(self) -> None:
         self.mark = f"\0{secrets.token_hex(16)} ".encode()
-        self.word: Word | None = None
+        self.taken = 0
+        self.end: End | None = None
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
         """What of standard error is the program's own. Raises ConnectionError for a word of a wrong shape."""
-        if self.word:
-            return data
-        held = self._held + data
-        at = held.find(self.mark)
-        if at < 0:
-            cut = len(held) - _begun(held, self.mark)
-            self._held = held[cut:]
-            return held[:cut]
-        line, whole, after = held[at + len(self.mark):].partition(b"\n")
-        self._held = b"" if whole else held[at:]
-        if whole or len(line) > _LINE:
-            try:
-                code, output = map(int, line[:_LINE].split())
-            except ValueError:
-                raise ConnectionResetError("the minder's word has a wrong shape") from None
-            self.word = Word(code, output)
-        return held[:at] + after
+        own, *marked = (self._held + data).split(self.mark)
+        self._held = b""
+        for number, part in enumerate(marked, 1):
+            word, whole, after = part.partition(b"\n")
+            if whole or number < len(marked) or len(word) > _LINE:
+                self._hear(word)
+                own += after
+            else:
+                self._held = self.mark + part
+        if not self._held:
+            cut = len(own) - _begun(own, self.mark)
+            own, self._held = own[:cut], own[cut:]
+        return own
+
+    def _hear(self, word: bytes) -> None:
+        try:
+            if word.startswith(b"+"):
+                self.taken += int(word[:_LINE])
+            else:
+                code, output = map(int, word[:_LINE].split())
+                self.end = End(code, output)
+        except ValueError:
+            raise ConnectionResetError("the minder's word has a wrong shape") from None
 
 
 def _begun(data: bytes, mark: bytes) -> int:

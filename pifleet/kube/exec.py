@@ -4,11 +4,12 @@ It must not know what the program is for, and takes no silence for success."""
 from __future__ import annotations
 
 import json
+import math
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from pifleet.kube.client import Api, path
-from pifleet.kube.ending import BROKEN, Ending, outcome
-from pifleet.kube.minder import SIZE
+from pifleet.kube.ending import BROKEN, Words, outcome
+from pifleet.kube.minder import SIZE, WINDOW
 from pifleet.kube.wire import Wire
 from pifleet.stream import STDERR_KEPT, StreamTimeout
 
@@ -63,7 +64,7 @@ def start(api: Api, pod: Pod, argv: Sequence[str], workdir: str, *, errors: Keep
 class Exec:
     """A Stream over an exec that a minder holds inside; see pifleet.stream.Stream.
 
-    Only whoever reads or waits takes anything off the connection: one thread. Another may send.
+    One thread may send while another reads or waits; whoever of them waits takes for both what arrives.
     """
 
     def __init__(self, wire: Wire, errors: Keep | None = None) -> None:
@@ -73,15 +74,16 @@ class Exec:
         self._unread = 0
         self._err = b""
         self._status = b""
-        self._ending = Ending()
-        self._received = 0
+        self._words = Words()
+        self._received = self._sent = 0
         self._code: int | None = None
-        self._ended = threading.Event()
+        self._ended = self._taking = False
+        self._turn = threading.Condition()
 
     def begin(self, request: Mapping[str, Any]) -> None:
         """Send the minder and what it is to do."""
         text = minder()
-        marked = {**request, "mark": self._ending.mark.decode()}
+        marked = {**request, "mark": self._words.mark.decode()}
         self._put(b"%8d" % len(text) + text + _piece(json.dumps(marked).encode()))
 
     def resize(self, rows: int, columns: int) -> None:
@@ -91,39 +93,27 @@ class Exec:
 
     def send(self, data: bytes) -> None:
         for at in range(0, len(data), CHUNK):
-            if self._ended.is_set():
+            piece = data[at:at + CHUNK]
+            self._sent += len(piece)
+            self._until(lambda: self._sent - self._words.taken <= WINDOW)
+            if self._ended:
                 raise BrokenPipeError("the program has ended")
-            self._put(_piece(data[at:at + CHUNK]))
+            self._put(_piece(piece))
 
     def end(self) -> None:
         with suppress(BrokenPipeError):
             self._put(_piece(b""))
 
     def read(self, size: int, timeout: float) -> bytes:
-        deadline = time.monotonic() + timeout
-        while not self._out:
-            if self._ended.is_set():
-                return b""
-            self._take(deadline)
-        taken = [self._out.popleft()]
-        left = size - len(taken[0])
-        while left > 0 and self._out:
-            taken.append(self._out.popleft())
-            left -= len(taken[-1])
-        if left < 0:
-            self._out.appendleft(taken[-1][left:])
-            taken[-1] = taken[-1][:left]
-        data = b"".join(taken)
-        self._unread -= len(data)
+        self._until(lambda: bool(self._out), time.monotonic() + timeout)
+        with self._turn:
+            data = b"".join(_first(self._out, size))
+            self._unread -= len(data)
+            self._turn.notify_all()
         return data
 
     def wait(self, timeout: float) -> int:
-        deadline = time.monotonic() + timeout
-        while not self._ended.is_set():
-            if self._unread > UNREAD:
-                time.sleep(max(0.0, deadline - time.monotonic()))
-                raise StreamTimeout
-            self._take(deadline)
+        self._until(lambda: False, time.monotonic() + timeout)
         return BROKEN if self._code is None else self._code
 
     def stderr(self) -> bytes:
@@ -131,20 +121,44 @@ class Exec:
 
     def close(self) -> None:
         self._wire.close()
-        self._ended.set()
+        with self._turn:
+            self._ended = True
+            self._turn.notify_all()
 
     def _put(self, data: bytes) -> None:
         self._wire.send(bytes([STDIN]) + data)
 
-    def _take(self, deadline: float) -> None:
-        """What arrives next. Raises StreamTimeout."""
+    def _until(self, done: Callable[[], bool], deadline: float = math.inf) -> None:
+        """Take what arrives until `done` or the end. Raises StreamTimeout."""
+        with self._turn:
+            while not (done() or self._ended):
+                left = max(0.0, deadline - time.monotonic())
+                if self._taking or self._unread > UNREAD:
+                    self._turn.wait(min(left, threading.TIMEOUT_MAX))
+                else:
+                    self._take(left)
+                if not left and not (done() or self._ended):
+                    raise StreamTimeout
+
+    def _take(self, seconds: float) -> None:
+        """What arrives next. Others may look meanwhile, and are told."""
+        self._taking = True
+        self._turn.release()
         try:
-            said = self._wire.receive(max(0.0, deadline - time.monotonic()))
-            if not said:
-                raise StreamTimeout
+            said, broken = self._wire.receive(seconds), ""
+        except ConnectionError as error:
+            said, broken = [], str(error)
+        finally:
+            self._turn.acquire()
+            self._taking = False
+        try:
             self._sort(said)
         except ConnectionError as error:
-            self._broken(str(error))
+            broken = str(error)
+        if broken and not self._ended:
+            self._keep(f"the connection to the cluster broke: {broken}\n".encode())
+            self._ended = True
+        self._turn.notify_all()
 
     def _sort(self, said: Sequence[bytes]) -> None:
         for message in said:
@@ -153,7 +167,7 @@ class Exec:
                 self._out.append(memoryview(data))
                 self._unread += len(data)
                 self._received += len(data)
-            elif channel == bytes([STDERR]) and (own := self._ending.feed(data)):
+            elif channel == bytes([STDERR]) and (own := self._words.feed(data)):
                 self._keep(own)
             elif channel == bytes([STATUS]):
                 self._status += data
@@ -161,22 +175,28 @@ class Exec:
 
     def _settle(self) -> None:
         """Look whether it has ended: by the minder's word and with all that the program wrote, or without a word."""
-        if word := self._ending.word:
-            if self._received >= word.output:
-                self._code = word.code
-                self._ended.set()
+        if end := self._words.end:
+            if self._received >= end.output:
+                self._code = end.code
+                self._ended = True
         elif self._status and (found := outcome(self._status)):
             code, why = found
             self._code = code or BROKEN  # a good end without the minder's word is none
             self._keep((why or ("" if code else "the end of what the program wrote is lost")).encode())
-            self._ended.set()
-
-    def _broken(self, why: str) -> None:
-        self._keep(f"the connection to the cluster broke: {why}\n".encode())
-        self._ended.set()
+            self._ended = True
 
     def _remember(self, data: bytes) -> None:
         self._err = (self._err + data)[-STDERR_KEPT:]
+
+
+def _first(parts: deque[memoryview], size: int) -> Iterator[memoryview]:
+    """Take at most `size` bytes off the front."""
+    while parts and size:
+        part = parts.popleft()
+        if len(part) > size:
+            parts.appendleft(part[size:])
+        yield part[:size]
+        size -= min(size, len(part))
 
 
 @cache

@@ -4,10 +4,12 @@ Runs there as text, with nothing but the standard library; it must not touch wha
 An exec of Kubernetes alone leaves a program behind when its client dies, closes its input when it closes its output
 (containerd, issue 13936), and before protocol v5 knows no end of input. Here input comes in pieces, each after its
 length (4 bytes, big-endian): the request as JSON, then what the program gets, and no bytes at all for its end. On a
-terminal of its own, which it has where the request gives the size, the length SIZE is followed by a new one.
+terminal of its own, which it has where the request gives the size, the length SIZE is followed by a new one. All of it
+is read at once, or the end of it would be hidden behind what the program does not take; so the far end sends no more
+than WINDOW bytes beyond those that, with the request's mark before it, standard error says the program took.
 
 The end of output may get lost on the way when a program ends (kubernetes, issue 124571). So standard error
-ends with the request's mark, the exit code and how many bytes of output there were, and all of it waits to be taken.
+ends with the mark, the exit code and how many bytes of output there were, and all of it waits to be taken.
 """
 
 import contextlib
@@ -15,6 +17,7 @@ import fcntl
 import json
 import os
 import pty
+import queue
 import select
 import signal
 import struct
@@ -27,7 +30,8 @@ GRACE = 10.0
 LINGER = 60.0
 CHUNK = 1 << 16
 SIZE = 0xFFFFFFFF
-SURE = 4096  # what a pipe takes at once when it takes anything (pipe(7), PIPE_BUF)
+WINDOW = 4 << 20
+TOLD = WINDOW // 8
 left, over = threading.Event(), threading.Event()
 
 
@@ -51,9 +55,11 @@ def main() -> None:
         os.close(number)
     if at_terminal:
         resize(into, *at_terminal)
+    waiting: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     farewell = signal.SIGHUP if at_terminal else signal.SIGTERM
-    far = threading.Thread(target=hand_on, args=(into, child, farewell), daemon=True)
+    far = threading.Thread(target=take_in, args=(waiting, into, child, farewell), daemon=True)
     far.start()
+    threading.Thread(target=hand_on, args=(waiting, into, request["mark"], not at_terminal), daemon=True).start()
     ended, tell = os.pipe()
     threading.Thread(target=wait_for, args=(child, tell), daemon=True).start()
     count = show(out, ended)
@@ -84,20 +90,35 @@ def become(request: dict, ends: list) -> None:  # type: ignore[type-arg]
         os._exit(127 if isinstance(error, FileNotFoundError) else 126)
 
 
-def hand_on(into: int, child: int, farewell: int) -> None:
+def take_in(waiting: queue.SimpleQueue[bytes], into: int, child: int, farewell: int) -> None:
     """Everything that arrives, until the far end goes: then the program does."""
     try:
         while size := length():
             if size == SIZE:
                 resize(into, *struct.unpack(">HH", exactly(4)))
             else:
-                write(into, exactly(size))
-        os.close(into)
+                waiting.put(exactly(size))
+        waiting.put(b"")
         while True:  # nothing comes any more but the end
             exactly(1)
     except Gone:
         if not over.is_set():
             end(child, farewell)
+
+
+def hand_on(waiting: queue.SimpleQueue[bytes], into: int, mark: str, ends: bool) -> None:
+    """Give it to the program as it takes it, and say so; what it never takes is lost."""
+    taken = 0
+    while data := waiting.get():
+        taken += len(data)
+        with contextlib.suppress(OSError):
+            while data:
+                data = data[os.write(into, data):]
+        if taken >= TOLD:
+            os.write(2, f"{mark}+{taken}\n".encode())
+            taken = 0
+    if ends:
+        os.close(into)
 
 
 def wait_for(child: int, tell: int) -> None:
@@ -144,21 +165,6 @@ def exactly(size: int) -> bytes:
         parts.append(data)
         size -= len(data)
     return b"".join(parts)
-
-
-def write(into: int, data: bytes) -> None:
-    """Write it when the program takes it, and see meanwhile whether the far end goes; what it never takes is lost."""
-    poll = select.poll()
-    poll.register(into, select.POLLOUT)
-    poll.register(0, 0)
-    rest = memoryview(data)
-    while rest:
-        if dict(poll.poll()).get(0):
-            raise Gone
-        try:
-            rest = rest[os.write(into, rest[:SURE]):]
-        except OSError:
-            return
 
 
 def end(child: int, farewell: int) -> None:

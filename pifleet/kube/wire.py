@@ -39,6 +39,7 @@ class Wire:
         self._frames = Frames()
         self._io, self._sending, self._receiving = threading.Lock(), threading.Lock(), threading.Lock()
         self._closed = False
+        self._goodbye = ""
 
     @classmethod
     def to(cls, api: Api, path: str, query: Sequence[tuple[str, str]], protocols: Sequence[str]) -> Wire:
@@ -75,7 +76,7 @@ class Wire:
         """
         with self._receiving:
             deadline = time.monotonic() + timeout
-            while True:
+            while not self._goodbye:
                 data = self._read(min(deadline, time.monotonic() + PING_SECONDS))
                 if not data:
                     if time.monotonic() >= deadline:
@@ -83,6 +84,7 @@ class Wire:
                     self._control(PING, b"")
                 elif said := self._messages(data):
                     return said
+            raise ConnectionResetError(self._goodbye)
 
     def close(self) -> None:
         """Say goodbye and free everything, which ends what other threads wait for; safe to call twice."""
@@ -101,7 +103,7 @@ class Wire:
                 if kind == PING:
                     self._control(PONG, message)
                 elif kind == CLOSE:
-                    raise ConnectionResetError(message[2:].decode(errors="replace") or "the server closed it")
+                    self._goodbye = message[2:].decode(errors="replace") or "the server closed it"
                 elif kind != PONG:
                     said.append(message)
         except Broken as error:

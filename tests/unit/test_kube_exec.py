@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pifleet.kube.ending import Ending, outcome
+from pifleet.kube.ending import Words, outcome
 from pifleet.kube.exec import MINDED, STATUS, STDERR, STDOUT, Exec
 from pifleet.kube.frames import BINARY, CLOSE, LIMIT, PING, PONG, Broken, Frames, frame, masked
+from pifleet.kube.minder import WINDOW
 from pifleet.kube.wire import Wire
 from pifleet.stream import StreamTimeout
 
@@ -128,20 +129,23 @@ def test_a_program_that_did_not_start_has_the_servers_words():
 
 
 @given(st.binary(max_size=80), st.binary(max_size=80), st.integers(0, 255), st.integers(0, 1 << 60), st.integers(1, 9))
-def test_the_minders_word_is_found_however_it_is_cut_and_is_not_the_programs(before, after, code, output, cut):
-    ending = Ending()
-    data = before + ending.mark[:7] + ending.mark + f"{code} {output}\n".encode() + after
+def test_the_minders_words_are_found_however_they_are_cut_and_are_not_the_programs(before, after, code, output, cut):
+    words = Words()
+    own = before + words.mark[:7] + after
+    data = (before + words.mark + b"+40\n" + words.mark[:7] + words.mark + b"+2\n" + after
+            + words.mark + f"{code} {output}\n".encode() + after)
 
-    own = b"".join(ending.feed(data[at:at + cut]) for at in range(0, len(data), cut))
+    found = b"".join(words.feed(data[at:at + cut]) for at in range(0, len(data), cut)) + words.feed(b"")
 
-    assert (own, ending.word) == (before + ending.mark[:7] + after, (code, output))
+    assert own + after in (found, found + words._held)
+    assert (words.taken, words.end) == (42, (code, output))
 
 
-@pytest.mark.parametrize("word", [b"\n", b"seven 1\n", b"1\n", b"1 2 3\n", b"9" * 100])
+@pytest.mark.parametrize("word", [b"\n", b"seven 1\n", b"1\n", b"1 2 3\n", b"+\n", b"9" * 100])
 def test_a_word_of_a_wrong_shape_is_a_broken_connection(word):
-    ending = Ending()
+    words = Words()
     with pytest.raises(ConnectionError):
-        ending.feed(ending.mark + word)
+        words.feed(words.mark + word)
 
 
 # -- a stream over a connection ----------------------------------------------------------------------------------------
@@ -187,6 +191,13 @@ def test_a_servers_goodbye_without_a_status_is_no_success(pair):
 
     assert (stream.read(9, 5), stream.wait(5)) == (b"", 255)
     assert b"going away" in stream.stderr()
+
+
+def test_what_was_said_before_a_goodbye_counts(pair):
+    stream, server = pair
+    server.sendall(from_server(BINARY, bytes([STATUS]) + ended_with(7)) + from_server(CLOSE, b"\x03\xe8"))
+
+    assert stream.wait(5) == 7
 
 
 def test_a_broken_end_takes_nothing_more(pair):
@@ -242,7 +253,7 @@ def test_a_good_end_without_the_minders_word_is_no_success(pair):
 
 def test_the_minders_word_waits_for_all_output(pair):
     stream, server = pair
-    says(server, STDERR, b"oh" + stream._ending.mark + b"0 6\n")
+    says(server, STDERR, b"oh" + stream._words.mark + b"0 6\n")
     says(server, STDOUT, b"hal")
     assert stream.read(9, 5) == b"hal"
     with pytest.raises(StreamTimeout):
@@ -254,7 +265,7 @@ def test_the_minders_word_waits_for_all_output(pair):
 
 def test_output_that_was_lost_with_its_connection_is_no_success(pair):
     stream, server = pair
-    says(server, STDERR, stream._ending.mark + b"0 6\n")
+    says(server, STDERR, stream._words.mark + b"0 6\n")
     says(server, STDOUT, b"hal")
     server.close()
 
@@ -275,6 +286,26 @@ def test_a_ping_is_answered_and_silence_is_broken_by_one(pair, monkeypatch):
         found.append(said)
     assert found[0] == (PONG, b"there?")
     assert (PING, b"") in found[1:]
+
+
+def test_no_more_is_sent_than_the_program_takes(pair):
+    stream, server = pair
+    sender = threading.Thread(target=stream.send, args=(bytes(2 * WINDOW),))
+    reader = threading.Thread(target=drain, args=(server,), daemon=True)
+    reader.start()
+    sender.start()
+    sender.join(0.5)
+    assert sender.is_alive()
+
+    says(server, STDERR, stream._words.mark + f"+{WINDOW}\n".encode())
+    sender.join(10)
+    assert not sender.is_alive()
+
+
+def drain(server):
+    with suppress(OSError):
+        while server.recv(1 << 16):
+            pass
 
 
 def test_closing_frees_a_sender_whom_nobody_reads(pair):
@@ -344,6 +375,12 @@ def minded(tmp_path):
         yield begin
 
 
+def feed(stream, data):
+    with suppress(BrokenPipeError):
+        stream.send(data)
+        stream.end()
+
+
 def everything(stream):
     parts = []
     while part := stream.read(1 << 20, 20):
@@ -353,11 +390,10 @@ def everything(stream):
 
 def alive(pid):
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def gone_within(pid, seconds):
@@ -368,13 +404,8 @@ def gone_within(pid, seconds):
 
 
 def test_a_program_gets_its_input_whole_and_the_end_of_it(minded):
-    stream, data = minded("cat"), os.urandom(3 << 20)
-
-    def feed():
-        stream.send(data)
-        stream.end()
-
-    threading.Thread(target=feed).start()
+    stream, data = minded("cat"), os.urandom(12 << 20)
+    threading.Thread(target=feed, args=(stream, data)).start()
 
     assert everything(stream) == data
     assert stream.wait(5) == 0
@@ -454,7 +485,8 @@ def test_a_program_ends_when_the_far_end_is_gone(minded, ended):
 def test_a_program_that_takes_no_input_ends_too_when_the_far_end_is_gone(minded):
     stream = minded("sh", "-c", "echo $$; sleep 600")
     pid = int(stream.read(100, 10))
-    stream.send(b"x" * 100_000)
+    sender = threading.Thread(target=feed, args=(stream, bytes(32 << 20)))
+    sender.start()
     time.sleep(0.3)
     stream.close()
 
