@@ -92,7 +92,8 @@ class Wire:
             self._control(CLOSE, (1000).to_bytes(2, "big"))
         self._closed = True
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            # Of the connection below: TLS's own would let a thread that sends just now go on in clear.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
         with self._sending, self._receiving:
             self._socket.close()
 

@@ -20,13 +20,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pifleet.errors import HostFailed, SandboxFailed
+from pifleet.errors import HostFailed, Refused, SandboxFailed
 from pifleet.kube import exec as kube_exec
 from pifleet.kube import lease as leases
 from pifleet.kube.client import path
 from pifleet.lock import leased, locked
 from pifleet.results import pull
+from pifleet.sandbox.inside import ask
 from pifleet.sandbox.pod import PodDriver
+from pifleet.sandbox.upload import entries_of, put
 from pifleet.stream import Stream
 from tests.integration.pods import BUSYBOX, Pods, everything, feed, image
 from tests.lab.cluster import Cluster
@@ -113,6 +115,21 @@ def test_silence_for_long_is_bridged_by_pings(pods, monkeypatch):
     assert pods.run("sh", "-c", "sleep 3; echo awake")[:2] == (0, b"awake\n")
 
 
+def test_uploads_and_questions_go_the_way_of_every_pattern(pods, tmp_path):
+    data = os.urandom(12 << 20)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "large").write_bytes(data)
+    (tmp_path / "folder" / "link").symlink_to("large")
+
+    assert put(pods.driver, pods.box, entries_of(tmp_path / "folder"), "in") == "/workspace/in"
+    with pytest.raises(Refused):
+        put(pods.driver, pods.box, entries_of(tmp_path / "folder"), "in")
+    said = next(ask(pods.driver, pods.box, "status", {"workspace": "/workspace", "home": "/home/pi", "repos": []}))
+
+    assert pods.run("sha256sum", "in/folder/link")[1][:64].decode() == hashlib.sha256(data).hexdigest()
+    assert said["disk"] > len(data)
+
+
 # -- what cannot be started --------------------------------------------------------------------------------------------
 
 
@@ -184,6 +201,13 @@ def test_closing_ends_a_program_that_takes_none_of_its_input(pods):
     stream.close()
 
     holds(lambda: not pods.running("greedy-closed"))
+
+
+def test_what_set_out_for_itself_goes_on(pods):
+    pods.run("sh", "-c", "setsid sh -c ': detached; sleep 20; :' >/dev/null 2>&1 </dev/null &")
+    time.sleep(1)
+
+    assert pods.running("detached")
 
 
 @pytest.mark.parametrize("tty", [False, True], ids=["plain", "terminal"])
