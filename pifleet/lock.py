@@ -16,8 +16,8 @@ from pathlib import Path
 from pifleet.connection import Done, Link, connect, tail
 from pifleet.errors import HostFailed, PifleetError, SandboxFailed, Trouble
 from pifleet.fleet import Host, Sandbox
-from pifleet.kube.client import Api
-from pifleet.kube.lease import Busy, Lease
+from pifleet.kube.client import Api, path
+from pifleet.kube.lease import OURS, Busy, Lease
 from pifleet.stream import Stream, StreamTimeout
 
 PATIENCE = 30.0
@@ -154,7 +154,11 @@ def _held(host: Host, ending: Sequence[Sandbox], what: str) -> Iterator[None]:
 def _cluster_held(host: Host, ending: Sequence[Sandbox], what: str) -> Iterator[None]:
     assert host.cluster
     with Api(host) as api, ExitStack() as held:
-        held.enter_context(_lease(api, host.cluster.own_namespace, "provision", _me(what)))
+        namespace = host.cluster.own_namespace
+        if not api.get(path("v1", "namespaces", "", namespace)):  # a first provision locks before it makes anything
+            made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": OURS}}
+            api.apply(path("v1", "namespaces", "", namespace), made)
+        held.enter_context(_lease(api, namespace, "provision", _me(what)))
         for sandbox in ending:
             held.enter_context(leased(api, sandbox, what))
         yield

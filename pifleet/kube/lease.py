@@ -54,20 +54,13 @@ class Lease:
             try:
                 self._write(there)
             except ApiRefused as error:
-                if error.code == 404:
-                    self._make_room()
-                elif error.code != 409:  # somebody was there between look and write
+                if error.code != 409:
                     raise
-                continue
+                continue  # somebody was there between look and write
             self._renewer = threading.Thread(target=self._renew, args=(on_loss,), daemon=True)
             self._renewer.start()
             return
         raise Busy({})
-
-    def _make_room(self) -> None:
-        """The namespace, which a first provision has to lock before it makes it."""
-        body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self._namespace, "labels": OURS}}
-        self._api.apply(path("v1", "namespaces", "", self._namespace), body)
 
     def let_go(self) -> None:
         """Leave it to the next; safe to call twice. What cannot be let go now becomes anybody's in 30 s."""

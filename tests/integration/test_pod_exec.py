@@ -358,7 +358,16 @@ def test_a_lease_that_nobody_renews_is_anybodys(pods):
     assert pods.api.get(lease) is None
 
 
-def test_one_controller_at_a_time_changes_a_cluster(pods):
+def test_a_claim_on_a_sandbox_that_is_not_there_makes_nothing(pods, tmp_path):
+    nobody = replace(pods.box, developer="bo")
+
+    with pytest.raises(HostFailed):
+        pods.driver.claimed(nobody, ["true"], "pull", tmp_path)
+    assert pods.api.get(path("v1", "namespaces", "", "test-bo")) is None
+
+
+def test_one_controller_at_a_time_changes_a_cluster_also_a_bare_one(pods):
+    assert pods.api.get(path("v1", "namespaces", "", "test-pifleet")) is None
     with locked({"lab": pods.host}, {"lab": [pods.box]}, "provision") as first:
         assert first == {}
         with locked({"lab": pods.host}, {}, "removal") as second:
