@@ -21,11 +21,14 @@ export const INPUT_LIMIT = 512 * 1024 * 1024;
 // The guest has one way out and no name server, like a container without a network. It is root there and could undo that:
 // what really closes its network is that this program's own has nothing in it but the forward to the proxy.
 const CLOSE = `set -e
-address=$(getent ahostsv4 "$1" | { read -r first rest; echo "$first"; })
-echo "$address $1" >> /etc/hosts
+name=$1
+set -- $(getent ahostsv4 "$name")
+echo "$1 $name" >> /etc/hosts
 : > /etc/resolv.conf
-ip route add "$address" via 192.168.127.1
-ip route del default`;
+ip -batch - <<END
+route add $1 via 192.168.127.1
+route del default
+END`;
 
 export class Machine {
 	/** @type {Promise<gondolin.VM> | undefined} */

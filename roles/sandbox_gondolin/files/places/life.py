@@ -11,8 +11,6 @@ import groups
 from place import Place, acceleration
 
 KEEPER = "/usr/local/lib/pifleet/keeper"
-# What a machine's host side allocates is soon over; V8 would let 16 MB of it lie each time before it looks.
-YOUNG = "--max-semi-space-size=1"
 
 
 def keep(box):
@@ -22,8 +20,8 @@ def keep(box):
     groups.clear(box["id"])
     groups.limit(box)
     runtime = box["runtime"]
-    machine = [runtime + "/bin/node", YOUNG, runtime + "/programs/machine.js", "/opt/pifleet/etc/machine.json",
-               acceleration()]
+    program = runtime + "/programs/machine.js"
+    machine = [runtime + "/bin/node", program, "/opt/pifleet/etc/machine.json", acceleration()]
     started = [
         start(box, "machine", machine, "/"),
         start(box, "agent", [KEEPER, "--run", "/run/pifleet/net"], "/workspace", ["--as-pid-1"]),

@@ -14,6 +14,8 @@ FOLDERS = ("/etc", "/home", "/opt", "/opt/pifleet", "/sys", "/sys/fs", groups.GR
 SHARED = ("/usr", "/etc/alternatives", "/etc/ssl", "/etc/ld.so.cache", "/etc/localtime")
 # pi asks nobody but its model (pi 0.87.1, docs: PI_OFFLINE).
 PI = ("HOME=/home/pi", "PI_CODING_AGENT_DIR=/home/pi/.pi/agent", "PI_OFFLINE=1", "PI_TELEMETRY=0")
+# V8 would let some 16 MB of what is soon over lie before it looks, and malloc keeps a store for each thread.
+SMALL = ("NODE_OPTIONS=--max-semi-space-size=1", "MALLOC_ARENA_MAX=1")
 MERGED = ("bin", "sbin", "lib", "lib64")
 
 
@@ -43,7 +45,7 @@ class Place:
     def environment(self):
         """All variables of the place, as words for env(1)."""
         runtime = self.box["runtime"]
-        words = ["PATH=%s/tools:%s/bin:/usr/local/bin:/usr/bin:/bin" % (runtime, runtime), "LANG=C.UTF-8"]
+        words = ["PATH=%s/tools:%s/bin:/usr/local/bin:/usr/bin:/bin" % (runtime, runtime), "LANG=C.UTF-8", *SMALL]
         return [*words, "HOME=/tmp"] if self.name == "machine" else [*words, *PI]
 
     def _seen(self):
