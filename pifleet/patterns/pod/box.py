@@ -62,6 +62,8 @@ def _spec(place: Place, box: Sandbox) -> Json:
     labels = place.labels(box)
     return {
         "replicas": 1, "serviceName": box.container, "selector": {"matchLabels": labels},
+        # Otherwise a pod that cannot run, or lacks a repository, would have to be ready before it is made anew.
+        "podManagementPolicy": "Parallel",
         "template": {
             "metadata": {"labels": labels, "annotations": {f"{KUBE_LABEL}title": box.title,
                                                            "kubectl.kubernetes.io/default-container": PI}},
