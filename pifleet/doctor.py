@@ -76,17 +76,19 @@ def host_checks(fleet: Fleet, selection: Selection, emit: Emit = silent) -> Iter
         else:
             pinned = [box.limits.memory for box in fleet.sandboxes if box.host == name]
             if hosts[name].cluster:
-                yield from cluster_checks(hosts[name])
+                yield from cluster_checks(hosts[name], answer.data["foreign"])
             else:
                 yield from judge(name, answer.data, promised=sum(pinned))
             yield from needs(fleet, name, answer.data)
 
 
-def cluster_checks(host: Host) -> Iterator[Check]:
-    """Whether whoever the kubeconfig says may do all that pifleet does there."""
+def cluster_checks(host: Host, foreign: Sequence[str]) -> Iterator[Check]:
+    """Whether whoever the kubeconfig says may do all that pifleet does there, and has the namespaces for it."""
     from pifleet.kube.rights import lacking
 
     yield Check(host.name, "reachable", "pass", "its API server answers")
+    for text in foreign:
+        yield Check(host.name, "in the way", "fail", text, try_="name another pifleet_namespace")
     try:
         missing = lacking(host)
     except PifleetError as error:

@@ -15,23 +15,26 @@ from pifleet.desired import Spec, egress, host_spec
 from pifleet.desired.gateway import services
 from pifleet.errors import Trouble
 from pifleet.events import Emit, silent
-from pifleet.fleet import RUN, Limits, Model, Sandbox, gecos
+from pifleet.fleet import RUN, Fleet, Limits, Model, Sandbox, gecos
+from pifleet.kube import within
 from pifleet.lock import locked
 from pifleet.look import Look, image_cache, known_clients, look, seen_box
 from pifleet.patterns import pattern, patterns
 from pifleet.report import Outcome
 from pifleet.results import reserved
+from pifleet.threads import side_by_side
 
 
 @dataclass(frozen=True)
 class Target:
-    """A sandbox that is to go, as it was seen on `host`: what is left of it, and whether an agent is at work in it."""
+    """A sandbox that is to go, as it was seen on `host`: what is left of it, and whether an agent is at work in it:
+    None where only its inside can tell."""
 
     box: Sandbox
     host: str
     container: bool
     folder: bool
-    at_work: bool
+    at_work: bool | None
 
 
 def targets(found: Look) -> list[Target]:
@@ -57,7 +60,21 @@ def target(found: Look, box: Sandbox, host: str) -> Target:
     there = seen_box(data, box)
     paths = data["paths"]
     folder = bool(isinstance(paths, Mapping) and paths.get(str(box.root)))
-    return Target(box, host, bool(there), folder, bool(((there or {}).get("agent") or {}).get("processes")))
+    agent = (there or {}).get("agent", {})
+    return Target(box, host, bool(there), folder, None if agent is None else bool(agent.get("processes")))
+
+
+def busy(fleet: Fleet, going: Sequence[Target]) -> set[str]:
+    """The titles of those in which an agent is at work, or may be; where a look could not tell, pods are asked."""
+    def one(target: Target) -> bool:
+        host = fleet.hosts[target.host]
+        if target.at_work is not None or not host.cluster:
+            return bool(target.at_work)
+        said = within.agent(host, f"{host.cluster.namespace_of(target.box.developer)}/{target.box.pod}")
+        return said is None or bool(said["processes"])
+
+    working = side_by_side(list(going), one, within.ASKED_AT_ONCE)
+    return {target.box.title for target, at_work in zip(going, working, strict=True) if at_work}
 
 
 def remove(

@@ -19,7 +19,7 @@ from pifleet.fleet import Sandbox
 from pifleet.look import Look, look
 from pifleet.operate import Act, Say
 from pifleet.phrases import count, listed
-from pifleet.removal import Target, remove, targets
+from pifleet.removal import Target, busy, remove, targets
 from pifleet.report import Outcome, document, exit_code
 from pifleet.rescue.home import not_home, pull_of, puller
 from pifleet.results import Pull
@@ -108,9 +108,9 @@ def _bring_home(
     call: Call, going: Sequence[Target], given_up: set[str], *, interrupt: bool
 ) -> tuple[list[Pull], list[Outcome]]:
     """Pull all that has to be home; the pulls, and a row for each sandbox that may not go."""
-    refused = [_refusal(target, _at_work(target)) for target in going if target.at_work and not interrupt]
-    busy = {outcome.sandbox for outcome in refused}
-    asked = [target for target in going if target.box.title not in given_up | busy]
+    working = set() if interrupt else busy(call.fleet, going)
+    refused = [_refusal(target, _at_work(target)) for target in going if target.box.title in working]
+    asked = [target for target in going if target.box.title not in given_up | working]
     half = moving(asked)
     refused += [_refusal(target, _on_its_way(target)) for target in asked if target.box.title in half]
     asked = [target for target in asked if target.box.title not in half]

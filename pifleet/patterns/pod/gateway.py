@@ -47,12 +47,13 @@ def of_gateway(place: Place, boxes: Sequence[Sandbox]) -> Iterator[Entry]:
         PASSAGE: role_file("cluster", PASSAGE)}))
     yield Entry(manifest(place, "ConfigMap", GATEWAY, data={
         path.name: text for path, text in files.items() if path.parent == FOLDER / "ca"}))
-    for number, part in enumerate(_parts(files[CONF])):
+    parts = _parts(files[CONF])
+    for number, part in enumerate(parts):
         yield Entry(manifest(place, "ConfigMap", f"{GATEWAY}-{number}", data={"part": part}))
     yield Entry(manifest(place, "Service", GATEWAY, spec={
         "type": "ClusterIP", "selector": GATEWAY_LABEL, "externalIPs": [],
         "ports": [{"name": "model", "port": GATEWAY_PORT, "targetPort": GATEWAY_PORT, "protocol": "TCP"}]}))
-    yield Entry(manifest(place, "Deployment", GATEWAY, spec=_deployment(place, models, boxes, files)))
+    yield Entry(manifest(place, "Deployment", GATEWAY, spec=_deployment(place, models, boxes, len(parts))))
 
 
 def _keys(models: Sequence[Model]) -> dict[str, Json]:
@@ -83,9 +84,7 @@ def _port(url: str) -> int:
     return split.port or (443 if split.scheme == "https" else 80)
 
 
-def _deployment(
-    place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], files: dict[PurePosixPath, str]
-) -> Json:
+def _deployment(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], parts: int) -> Json:
     labels = {**place.labels(), **GATEWAY_LABEL}
     keys = f"Secret {place.namespace}/{KEYS}"
     return {
@@ -96,12 +95,12 @@ def _deployment(
                 f"{KUBE_LABEL}configuration": gateway.config_id(models, boxes),
                 # nginx reads keys when it starts.
                 f"{KUBE_LABEL}keys": {FROM: [keys, "metadata", "resourceVersion"]}}},
-            "spec": _pod(place, models, boxes, files),
+            "spec": _pod(place, models, boxes, parts),
         },
     }
 
 
-def _pod(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], files: dict[PurePosixPath, str]) -> Json:
+def _pod(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], parts: int) -> Json:
     image = place.cluster.gateway_image or place.fleet.image.gateway_name
     state = [{"name": "state", "mountPath": str(path), "subPath": path.parent.name} for path in (ROOT, RUN, LOGS)]
     programs = {"name": "programs", "mountPath": str(PROGRAMS), "readOnly": True}
@@ -109,9 +108,9 @@ def _pod(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], files:
     small = limits(0.5, 128 << 20, 10)
     folders = [str(entry["path"]) for entry in gateway.dirs(models) if ROOT in PurePosixPath(entry["path"]).parents]
     folders += [str(box.model_socket.parent) for box in boxes]
-    parts = {"name": "parts", "mountPath": "/run/parts", "readOnly": True}
+    pieces = {"name": "parts", "mountPath": "/run/parts", "readOnly": True}
     made = container("folders", image, ["sh", "-c", f'cat /run/parts/* > {WHOLE}; mkdir -p "$@"', "folders", *folders],
-                     resources=small, volumeMounts=[*state, parts])
+                     resources=small, volumeMounts=[*state, pieces])
     running = [
         container(service["name"].removeprefix("pifleet-"), image,
                   [WHOLE if word == str(CONF) else word for word in service["argv"]],
@@ -126,9 +125,9 @@ def _pod(place: Place, models: Sequence[Model], boxes: Sequence[Sandbox], files:
         resources=small, ports=[{"name": "model", "containerPort": GATEWAY_PORT, "protocol": "TCP"}],
         readinessProbe={"tcpSocket": {"port": GATEWAY_PORT}, "periodSeconds": 2},
         volumeMounts=[*state, programs, {"name": "tokens", "mountPath": TOKEN_FOLDER, "readOnly": True}])
-    ca_items = [{"key": path.name, "path": f"ca/{path.name}"} for path in files if path.parent == FOLDER / "ca"]
+    ca_items = [{"key": f"{model.name}.pem", "path": f"ca/{model.name}.pem"} for model in models if model.ca]
     part_maps = [{"configMap": {"name": f"{GATEWAY}-{number}", "items": [{"key": "part", "path": f"{number:03}"}]}}
-                 for number in range(len(_parts(files[CONF])))]
+                 for number in range(parts)]
     key_items = [{"key": name, "path": f"keys/{name}"} for name in _keys(models)]
     return pod(
         place, GATEWAY, initContainers=[made], containers=[*running, door],
