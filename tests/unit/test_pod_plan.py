@@ -158,6 +158,7 @@ PODS: list[tuple[str, Callable[[dict[str, Any]], Any], str]] = [
     ("the node's network", lambda pod: pod.update(hostNetwork=True), "hostNetwork"),
     ("the node's processes", lambda pod: pod.update(hostPID=True), "hostPID"),
     ("a token", lambda pod: pod.update(automountServiceAccountToken=True), "automountServiceAccountToken"),
+    ("nothing said of a token", lambda pod: pod.pop("automountServiceAccountToken"), "automountServiceAccountToken"),
     ("another account", lambda pod: pod.update(serviceAccountName="developer"), "serviceAccountName"),
     ("a resolver", lambda pod: pod.update(dnsPolicy="ClusterFirst"), "dnsPolicy"),
 ]

@@ -18,11 +18,14 @@ _KEYS = {"containers": "name", "initContainers": "name", "volumes": "name", "env
 # Mappings that are ours as a whole: what somebody adds to one counts.
 _WHOLE = ("data", "hard", "matchLabels", "nodeSelector", "selector")
 
+# Of these nothing is not the same as false: it leaves the choice to somebody else.
+_SAID = ("automountServiceAccountToken", "allowPrivilegeEscalation")
+
 
 def differences(wanted: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """What is there and what we want, by the path of each field in which they differ.
 
-    What the server fills in is not ours; nothing, false and empty are one; quantities count by what they mean.
+    What the server fills in is not ours; nothing, false and empty are mostly one; quantities count by what they mean.
     """
     return dict(_mapping(wanted, seen, ()))
 
@@ -37,7 +40,7 @@ def _value(wanted: Any, seen: Any, path: tuple[str, ...]) -> Found:
         yield from _mapping(wanted, seen, path)
     elif isinstance(wanted, list) and isinstance(seen, list):
         yield from _list(wanted, seen, path)
-    elif (wanted or seen) and not _same_quantity(wanted, seen):
+    elif (wanted or seen or path[-1] in _SAID) and not _same_quantity(wanted, seen):
         yield ".".join(path), (seen, wanted)
 
 
