@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.integration.cluster_farm import ClusterFarm
 from tests.integration.farm import small_farm
 from tests.integration.micro_farm import ROOT, Micro
 from tests.integration.parity import (
@@ -41,10 +42,17 @@ def gondolin(micro: Micro) -> Box:
     return Box(micro, "gondolin")
 
 
+@pytest.fixture(scope="module")
+def pod(pods: ClusterFarm) -> Box:
+    pods.repaired()
+    return Box(pods, "pod")
+
+
 Act = Callable[[Box], None]
-# A command is root's, in a guest of its own in which there is no pi: see TestGondolinByNature.
-DIFFERS = {"gondolin": (it_has_no_power, pi_is_the_pinned_one)}
-CASES = [(pattern, act) for pattern in ("docker", "openshell", "gondolin") for act in ACTS
+# A command is root's, in a guest of its own in which there is no pi: see TestGondolinByNature. A pod's user is the same
+# in every pod: see TestPodByNature.
+DIFFERS = {"gondolin": (it_has_no_power, pi_is_the_pinned_one), "pod": (it_has_no_power,)}
+CASES = [(pattern, act) for pattern in ("docker", "openshell", "gondolin", "pod") for act in ACTS
          if act not in DIFFERS.get(pattern, ())]
 
 
@@ -53,6 +61,15 @@ def test_every_pattern_does_the_same(pattern: str, act: Act, request: pytest.Fix
     box: Box = request.getfixturevalue(pattern)
 
     act(box)
+
+
+class TestPodByNature:
+    """What differs there, as docs/kubernetes.md and `verify` say it."""
+
+    def test_its_user_has_no_power_and_is_the_same_in_every_pod(self, pod: Box) -> None:
+        uid, *sets = pod.sh("id -u; grep -E 'CapEff|CapBnd' /proc/self/status | awk '{print $2}'").split()
+
+        assert (uid, {int(one, 16) for one in sets}) == ("1000", {0})
 
 
 class TestGondolinByNature:
