@@ -83,6 +83,8 @@ def become(request: dict, ends: list) -> None:  # type: ignore[type-arg]
             os.setsid()
         for number, end in enumerate(ends):
             os.dup2(end, number)
+        for ignored in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            signal.signal(ignored, signal.SIG_DFL)  # Python ignores some, and whoever started it may have others
         os.chdir(request["workdir"])
         os.execvp(argv[0], argv)  # noqa: S606 - an argument list, and no shell wanted
     except OSError as error:

@@ -425,6 +425,10 @@ def test_a_folder_that_is_not_there_is_said(minded):
     assert stream.stderr() == b"true: No such file or directory\n"
 
 
+def test_a_program_has_no_signal_ignored(minded):
+    assert (everything(minded("sh", "-c", "grep SigIgn /proc/self/status")).split()[1].strip(b"0") == b"")
+
+
 def test_what_a_program_does_not_take_is_no_failure(minded):
     stream = minded("sh", "-c", "exec <&-; sleep 0.3; echo done")
     stream.send(b"x" * (1 << 20))
@@ -535,4 +539,4 @@ def test_a_shell_at_a_terminal_ends_when_the_far_end_is_gone(minded):
     pid = int(reads_until(stream, b"\r\n").split()[0])
     stream.close()
 
-    assert gone_within(pid, 5)
+    assert gone_within(pid, 15)  # at the latest when it is killed, after the grace of 10 s
