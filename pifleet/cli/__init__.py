@@ -33,6 +33,7 @@ VERBS = {
     "put": "Upload files into a sandbox; never over existing ones without --force.",
     "pull": "Download results: commits, changes, artifacts, session logs.",
     "results": "Look at earlier pulls, offline.",
+    "kubeconfig": "Write a developer's own kubeconfig for the cluster that their sandbox is on.",
     "openshell": "Run the real openshell command against a fleet's gateway.",
     "remove": "Pull, then remove sandboxes and what pifleet made for them.",
 }

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, urlencode
@@ -46,11 +47,15 @@ class ApiRefused(HostFailed):
 
 
 class Api:
-    """The API server of one cluster; connects at first use, a context manager that closes. Safe for several threads."""
+    """The API server of one cluster; connects at first use, a context manager that closes. Safe for several threads.
+
+    Then `tls` is how, and `authorities` the PEM text of those whom the kubeconfig trusts for it, or empty.
+    """
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.tls: ssl.SSLContext | None = None
+        self.authorities = ""
         self._client: ApiClient | None = None
         self._opening = threading.Lock()
         self._skew = timedelta()
@@ -191,6 +196,8 @@ class Api:
                 load_kube_config(wanted.kubeconfig or None, wanted.context or None, configuration,
                                  temp_file_path=folder)
                 tls = _tls(configuration)
+                if configuration.ssl_ca_cert:
+                    self.authorities = Path(configuration.ssl_ca_cert).read_text(encoding="utf-8")
             except (ConfigException, OSError, ValueError, TypeError) as error:
                 raise self._unusable(error) from None
         client = ApiClient(configuration)

@@ -65,6 +65,21 @@ class Pods:
         }})
         self.driver.start(self.box)
 
+    def let_in(self, account: str) -> None:
+        """Give an account the rights that a developer has on their own sandboxes."""
+        rights = {
+            ("", "pods"): ["get", "list"], ("", "pods/exec"): ["get", "create"], ("apps", "statefulsets"): ["get"],
+            ("apps", "statefulsets/scale"): ["get", "patch"],
+            ("coordination.k8s.io", "leases"): ["get", "create", "update", "delete"],
+        }
+        group = "rbac.authorization.k8s.io"
+        self.apply("v1", "ServiceAccount", "serviceaccounts", account, {})
+        self.apply(f"{group}/v1", "Role", "roles", account, {"rules": [
+            {"apiGroups": [where], "resources": [what], "verbs": verbs} for (where, what), verbs in rights.items()]})
+        self.apply(f"{group}/v1", "RoleBinding", "rolebindings", account, {
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": account},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.namespace}]})
+
     def apply(self, group: str, kind: str, resource: str, name: str, rest: dict[str, Any]) -> None:
         namespace = "" if kind == "Namespace" else self.namespace
         body = {"apiVersion": group, "kind": kind, "metadata": {"name": name}, **rest}
