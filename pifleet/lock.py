@@ -92,8 +92,9 @@ def run_claimed(link: Link, sandbox: Sandbox, argv: Sequence[str], what: str, se
 
 
 @contextmanager
-def leased(api: Api, sandbox: Sandbox, what: str, store: Path | None = None, *, on_loss: Action = lambda: None) -> (
-        Iterator[None]):
+def leased(
+    api: Api, sandbox: Sandbox, what: str, store: Path | None = None, *, on_loss: Action = lambda: None
+) -> Iterator[None]:
     """While the block runs nobody else moves the work of a cluster's sandbox, or ends it, by the same rules.
 
     `on_loss` is called when somebody has taken it over meanwhile, or the cluster was not reached for too long. Raises
@@ -165,8 +166,10 @@ def _cluster_held(host: Host, ending: Sequence[Sandbox], what: str) -> Iterator[
 
 
 @contextmanager
-def _lease(api: Api, namespace: str, name: str, mine: Mapping[str, str], sandbox: Sandbox | None = None,
-           on_loss: Action = lambda: None) -> Iterator[None]:
+def _lease(
+    api: Api, namespace: str, name: str, mine: Mapping[str, str], sandbox: Sandbox | None = None,
+    on_loss: Action = lambda: None,
+) -> Iterator[None]:
     lease = Lease(api, namespace, name, mine)
     try:
         lease.take(on_loss)

@@ -81,10 +81,11 @@ class Exec:
         self._turn = threading.Condition()
 
     def begin(self, request: Mapping[str, Any]) -> None:
-        """Send the minder and what it is to do."""
+        """Send the minder and what it is to do; where it cannot be started, what is read next says why."""
         text = minder()
         marked = {**request, "mark": self._words.mark.decode()}
-        self._put(b"%8d" % len(text) + text + _piece(json.dumps(marked).encode()))
+        with suppress(BrokenPipeError):
+            self._put(b"%8d" % len(text) + text + _piece(json.dumps(marked).encode()))
 
     def resize(self, rows: int, columns: int) -> None:
         """Tell the program's terminal."""

@@ -157,17 +157,18 @@ class _Claimed:
     """The stream of a program that runs while nobody else moves the sandbox's work; it ends when that is lost."""
 
     def __init__(self, api: Api, sandbox: Sandbox, what: str, store: Path, begin: Begin) -> None:
+        self._stream: Exec | None = None
         with ExitStack() as held:
             held.enter_context(leased(api, sandbox, what, store, on_loss=self._lost))
-            self._stream = begin()
+            self._stream = stream = begin()
             self._held = held.pop_all()
-        stream = self._stream
         self.send, self.end, self.read, self.wait, self.stderr = (
             stream.send, stream.end, stream.read, stream.wait, stream.stderr)
 
     def close(self) -> None:
-        self._stream.close()
+        self._lost()
         self._held.close()
 
     def _lost(self) -> None:
-        self._stream.close()
+        if self._stream:
+            self._stream.close()
