@@ -31,6 +31,8 @@ LABEL = "io.pifleet."
 # Kubernetes wants the domain the other way round (docs: "Labels and Selectors", syntax).
 KUBE_LABEL = "pifleet.io/"
 OWN_NAMESPACE = "pifleet"
+# The account of a cluster by which a developer reaches their own sandboxes, in each developer's namespace.
+DEVELOPER_ACCOUNT = "developer"
 SERVICE_USER = "_pifleet"
 # Who listens on the sandboxes' egress sockets, and whom it hands on to; the kernel tells them apart by number.
 EGRESS_USER = "_pifleet-egress"

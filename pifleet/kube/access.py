@@ -11,11 +11,10 @@ from typing import Any
 import yaml
 
 from pifleet.errors import SandboxFailed
+from pifleet.fleet import DEVELOPER_ACCOUNT
 from pifleet.kube.client import Api, ApiRefused, path
 from pifleet.secret import Secret
 
-# The account in the namespace of a developer that their Role is bound to.
-ACCOUNT = "developer"
 TOKEN = "authentication.k8s.io/v1"  # noqa: S105 - the name of an API
 
 
@@ -36,7 +35,8 @@ def grant(api: Api, developer: str, seconds: int) -> Access:
     namespace = api.host.cluster.namespace_of(developer)
     asked = {"apiVersion": TOKEN, "kind": "TokenRequest", "spec": {"expirationSeconds": seconds}}
     try:
-        status = api.request("POST", path("v1", "serviceaccounts", namespace, ACCOUNT, "token"), asked)["status"]
+        at = path("v1", "serviceaccounts", namespace, DEVELOPER_ACCOUNT, "token")
+        status = api.request("POST", at, asked)["status"]
     except ApiRefused as error:
         if error.code != 404:
             raise
@@ -52,13 +52,13 @@ def revoke(api: Api, developer: str) -> None:
     Raises SandboxFailed, HostFailed.
     """
     assert api.host.cluster
-    at = path("v1", "serviceaccounts", api.host.cluster.namespace_of(developer), ACCOUNT)
+    at = path("v1", "serviceaccounts", api.host.cluster.namespace_of(developer), DEVELOPER_ACCOUNT)
     there = api.get(at)
     if not there:
         raise _no_account(api, developer)
     api.delete(at)
     api.apply(at, {"apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": False,
-                   "metadata": {"name": ACCOUNT, "labels": there["metadata"].get("labels") or {}}})
+                   "metadata": {"name": DEVELOPER_ACCOUNT, "labels": there["metadata"].get("labels") or {}}})
 
 
 def _kubeconfig(api: Api, context: str, namespace: str, token: str) -> str:

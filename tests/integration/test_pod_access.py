@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pifleet.errors import HostFailed, SandboxFailed
-from pifleet.fleet import Host
-from pifleet.kube.access import ACCOUNT, grant, revoke
+from pifleet.fleet import DEVELOPER_ACCOUNT, Host
+from pifleet.kube.access import grant, revoke
 from pifleet.kube.client import Api, ApiRefused, path
 from pifleet.sandbox.pod import PodDriver
 from tests.conftest import Run
@@ -44,7 +44,7 @@ def both(cluster: Cluster) -> tuple[Pods, Pods]:
     made = Pods(cluster), Pods(cluster, "bo")
     for pods in made:
         pods.make()
-        pods.let_in(ACCOUNT)
+        pods.let_in(DEVELOPER_ACCOUNT)
     return made
 
 

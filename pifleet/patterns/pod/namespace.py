@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pifleet.fleet import KUBE_LABEL, Sandbox
+from pifleet.fleet import DEVELOPER_ACCOUNT, KUBE_LABEL, Sandbox
 from pifleet.patterns.pod.objects import Entry, Json, Place, manifest, milli
 
 # The policy of this version, whatever a newer cluster means by "restricted".
 SECURITY_VERSION = "v1.33"
-SANDBOX_ACCOUNT, DEVELOPER = "pi", "developer"
+SANDBOX_ACCOUNT = "pi"
 GATEWAY, GATEWAY_PORT = "gateway", 8100
 GATEWAY_LABEL = {"app.kubernetes.io/name": GATEWAY}
 # What stands beside pi in its pod and leads its socket to the gateway.
@@ -42,13 +42,13 @@ def of_developer(place: Place, boxes: Sequence[Sandbox]) -> Iterator[Entry]:
         "egress": [{"to": [{"namespaceSelector": _named(place.cluster.own_namespace),
                             "podSelector": {"matchLabels": GATEWAY_LABEL}}],
                     "ports": [{"port": GATEWAY_PORT, "protocol": "TCP"}]}]}))
-    for name in (SANDBOX_ACCOUNT, DEVELOPER):
+    for name in (SANDBOX_ACCOUNT, DEVELOPER_ACCOUNT):
         yield Entry(manifest(place, "ServiceAccount", name, automountServiceAccountToken=False))
-    yield Entry(manifest(place, "Role", DEVELOPER, rules=_rules(boxes)))
+    yield Entry(manifest(place, "Role", DEVELOPER_ACCOUNT, rules=_rules(boxes)))
     yield Entry(manifest(
-        place, "RoleBinding", DEVELOPER,
-        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": DEVELOPER},
-        subjects=[{"kind": "ServiceAccount", "name": DEVELOPER, "namespace": place.namespace}]))
+        place, "RoleBinding", DEVELOPER_ACCOUNT,
+        roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": DEVELOPER_ACCOUNT},
+        subjects=[{"kind": "ServiceAccount", "name": DEVELOPER_ACCOUNT, "namespace": place.namespace}]))
 
 
 def _quota(place: Place, boxes: Sequence[Sandbox]) -> Json:
