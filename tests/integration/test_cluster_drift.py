@@ -48,7 +48,7 @@ POD = {
     "containers.pi.securityContext.runAsUser": add(f"{TEMPLATE}/containers/0/securityContext/runAsUser", 0),
     "automountServiceAccountToken": add(f"{TEMPLATE}/automountServiceAccountToken", True),
     "containers.pi.env.KEY": add(f"{TEMPLATE}/containers/0/env/-", {"name": "KEY", "value": "x"}),
-    "containers.pi.resources.limits.memory": add(f"{TEMPLATE}/containers/0/resources/limits/memory", "600Mi"),
+    "containers.pi.resources.limits.memory": add(f"{TEMPLATE}/containers/0/resources/limits/memory", "3Gi"),
 }
 DELETED = [
     *((kind, name, ANA) for kind, name in (
