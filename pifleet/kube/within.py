@@ -35,6 +35,8 @@ def repos(
     def known(box: Mapping[str, Any]) -> tuple[str, dict[str, bool] | None]:
         one = pods.get(f"{box['namespace']}/{box['pod']}")
         wanted = [repo["name"] for repo in box["repos"]]
+        if not wanted:
+            return box["title"], {}
         if one is None or state_of(OWNER, one) != "running":
             return box["title"], None
         told = objects.get(f"ConfigMap {box['namespace']}/{box['container']}") or {"data": {}, "metadata": {}}
