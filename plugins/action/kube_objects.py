@@ -25,6 +25,18 @@ options:
 """
 
 
+AT_ONCE = 8
+
+
+def _groups(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Entries that are made one after another: those of each namespace, and of each sandbox in it."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        metadata = entry["object"]["metadata"]
+        found.setdefault((metadata.get("namespace", metadata["name"]), entry["sandbox"]), []).append(entry)
+    return list(found.values())
+
+
 class ActionModule(ActionBase):
     _VALID_ARGS = frozenset(("cluster", "objects", "tokens", "stopped", "absent"))
     _requires_connection = False
@@ -47,17 +59,25 @@ class ActionModule(ActionBase):
         """What was changed, and what could not be."""
         from pifleet.errors import PifleetError
         from pifleet.kube import apply
+        from pifleet.threads import side_by_side
 
-        said, failed = [], []
-        for title in dict.fromkeys(entry["sandbox"] for entry in entries):
-            own = [entry for entry in entries if entry["sandbox"] == title]
+        said: list[str] = []
+        failed: list[str] = []
+
+        def have(own: Sequence[Mapping[str, Any]]) -> None:
+            title = own[0]["sandbox"]
             try:
                 changes = apply.have(api, own, tokens, lambda source: secret_values.content(source, task_vars),
                                      check=self._task.check_mode)
             except PifleetError as error:
                 failed.append(": ".join(filter(None, (title, told(error.trouble)))))
-                continue
-            said += [f"{one.key}: {', '.join(one.fields) or 'made'}" for one in changes]
+                return
+            said.extend(f"{one.key}: {', '.join(one.fields) or 'made'}" for one in changes)
+
+        first, *others = _groups(entries) or [[]]
+        if first:
+            have(first)  # the gateway, which others name
+        side_by_side(others, have, AT_ONCE)
         if not self._task.check_mode:
             self._awaited(api, entries, failed)
         return said, failed
