@@ -1,0 +1,117 @@
+"""The lab's cluster in trouble: a row says what was seen, nothing is lost, and the same command finishes the rest."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.integration.cluster_farm import ClusterFarm
+from tests.lab.cluster import Cluster
+from tests.lab.cluster.refuser import SAID
+
+pytestmark = pytest.mark.skipif(
+    "PIFLEET_TEST_KUBECONFIG" in os.environ, reason="breaks parts of a cluster, which must be the lab's own")
+SANDBOX = "pi-cy-main"
+
+
+@pytest.fixture
+def something_to_do(pods: ClusterFarm) -> Iterator[ClusterFarm]:
+    """A StatefulSet is missing, whose volumes are there and hold work."""
+    pods.repaired()
+    assert pods.pifleet("exec", "cy", "--", "sh", "-c", "echo precious > /workspace/web/precious").code == 0
+    pods.kubectl("delete", "statefulset", "-n", "acme-cy", SANDBOX)
+    yield pods
+    pods.repaired()
+    assert pods.pifleet("exec", "cy", "--", "cat", "/workspace/web/precious").out == "precious\n"
+
+
+def holds(asked: Callable[[], bool]) -> None:
+    end = time.monotonic() + 90
+    while not asked():
+        assert time.monotonic() < end, "did not come true within 90 s"
+        time.sleep(1)
+
+
+@contextmanager
+def restarted(cluster: Cluster, when: Callable[[], object]) -> Iterator[None]:
+    """The API server crashes when this returns, and comes back."""
+
+    def crash() -> None:
+        when()
+        cluster.stop_api()
+        time.sleep(3)
+        cluster.start_api()
+
+    thread = threading.Thread(target=crash)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def test_an_api_server_that_is_gone_is_a_row(pods: ClusterFarm, cluster: Cluster) -> None:
+    pods.repaired()
+    cluster.stop_api()
+    try:
+        done = pods.plan()
+    finally:
+        cluster.start_api()
+    assert done.code == 1
+    assert [row["host"] for row in done.json["unreachable"]] == ["prod"]
+    assert all(done.json["unreachable"][0]["error"][part] for part in ("headline", "saw", "try"))
+
+
+@pytest.mark.parametrize("after", [2, 5])
+def test_an_api_server_that_restarts_in_a_provision_loses_nothing(
+    something_to_do: ClusterFarm, cluster: Cluster, after: float
+) -> None:
+    with restarted(cluster, lambda: time.sleep(after)):
+        during = something_to_do.provision()
+    assert during.code in (0, 1), during.out + during.err
+    assert "Traceback" not in during.err
+    rest = something_to_do.provision()
+    assert rest.code == 0, rest.out + rest.err
+    assert something_to_do.plan().json["steps"] == []
+
+
+def test_an_api_server_that_restarts_in_a_run_leaves_pi_at_work(pods: ClusterFarm, cluster: Cluster) -> None:
+    pods.repaired()
+    inside = ("exec", "-n", "acme-ana", "pi-ana-main-0", "-c", "pi", "--", "test", "-e")
+    script = 'CALL bash {"command": "touch /workspace/began; sleep 20; touch /workspace/ended; echo still here"}'
+    with restarted(cluster, lambda: holds(lambda: pods.kubectl(*inside, "/workspace/began", check=False) == "")):
+        during = pods.pifleet("run", "ana", "-p", f"{script}\nSAY {{last_result}}")
+    assert "Traceback" not in during.err
+    holds(lambda: pods.kubectl(*inside, "/workspace/ended", check=False) == "")
+    holds(lambda: "still here" in pods.pifleet("logs", "ana").out)
+
+
+def test_what_a_webhook_refuses_is_said_in_its_words(something_to_do: ClusterFarm, cluster: Cluster) -> None:
+    cluster.refuse(apiGroups=["apps"], resources=["statefulsets"])
+    try:
+        during = something_to_do.provision()
+    finally:
+        cluster.accept()
+    rows = {row["sandbox"]: row["result"] for row in during.json["outcomes"] if row["sandbox"]}
+    assert (during.code, rows["cy/main"], rows["ana/main"]) == (1, "failed", "ok")
+    assert SAID in during.out
+
+
+def test_a_node_without_its_kubelet_is_said_and_its_work_is_there_afterwards(
+    pods: ClusterFarm, cluster: Cluster
+) -> None:
+    pods.repaired()
+    cluster.stop_kubelet()
+    try:
+        done = pods.pifleet("exec", "ana", "--", "true")
+    finally:
+        cluster.start_kubelet()
+    assert done.code == 255
+    assert "Traceback" not in done.err
+    assert pods.provision().code == 0
+    assert pods.pifleet("exec", "ana", "--", "git", "-C", "/workspace/api", "status", "--short").code == 0
