@@ -27,7 +27,7 @@ OF_THE_GUEST = ("raw ", "a new ", "read /", "write /", "a file ", "block devices
                 "the memory of others")
 ATTEMPTS = [name for name, _ in escape_agent.attempts(REQUEST) if not name.startswith(OF_THE_GUEST)]
 # What a host with an engine has, so that the control reaches it here too.
-DOCKER, BRIDGE = "/var/lib/docker", "172.17.0.1/32"
+DATA, BRIDGE = "/var/lib/docker/image", "172.17.0.1/32"
 SOCKETS_OF_ENGINES = ("/run/docker.sock", "/run/containerd/containerd.sock")
 ENGINE = """
 import os, socket, sys, threading
@@ -54,9 +54,9 @@ def outside(micro: Micro) -> Iterator[Outside]:
     made.make()
     listen(made)
     made.start(micro.host, "lab-engine", ENGINE, *SOCKETS_OF_ENGINES)
-    micro.sh(f"mkdir -p {DOCKER}; ip address replace {BRIDGE} dev lo")
+    micro.sh(f"set -e; mkdir -p {DATA}; ip address replace {BRIDGE} dev lo")
     yield made
-    micro.sh(f"systemctl stop lab-engine; rm -r {DOCKER} {' '.join(SOCKETS_OF_ENGINES)}")
+    micro.sh(f"systemctl stop lab-engine; rm -rf {DATA} {' '.join(SOCKETS_OF_ENGINES)}")
     micro.sh(f"ip address del {BRIDGE} dev lo")
 
 
