@@ -111,7 +111,21 @@ def _data(values: Mapping[str, Mapping[str, str]], there: Json | None, tokens: J
 
 
 def gone(api: Api, keys: Sequence[str]) -> list[str]:
-    """Delete objects, and wait until they are gone; answers those that were there. Raises HostFailed."""
+    """Delete objects, and wait until they are gone; answers those that were there. Raises HostFailed.
+
+    A namespace goes last, and not while a volume is claimed in it: that is work of a sandbox which is not among them.
+    """
+    namespaces = [key for key in keys if key.startswith("Namespace ")]
+    went = _deleted(api, [key for key in keys if key not in namespaces])
+    return went + _deleted(api, [key for key in namespaces if not _claims(api, key)])
+
+
+def _claims(api: Api, namespace: str) -> list[Json]:
+    at = path("v1", "persistentvolumeclaims", namespace.removeprefix("Namespace "))
+    return patiently(lambda: list(api.listed(at)))
+
+
+def _deleted(api: Api, keys: Sequence[str]) -> list[str]:
     went = [key for key in keys
             if patiently(lambda key=key: api.delete(place_of(key), propagationPolicy="Foreground"))]  # type: ignore[misc]
     until(lambda: all(patiently(lambda key=key: api.get(place_of(key))) is None for key in went),  # type: ignore[misc]

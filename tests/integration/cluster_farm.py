@@ -44,10 +44,10 @@ class ClusterFarm(Operator):
         path.write_text(json.dumps({"all": everything}))
         return [str(EXAMPLE), str(path)]
 
-    def kubectl(self, *words: str, check: bool = True) -> str:
-        """What kubectl says, as one who may do everything."""
+    def kubectl(self, *words: str, check: bool = True, text: str = "") -> str:
+        """What kubectl says, as one who may do everything; `text` is what it reads."""
         command = [str(programs() / "kubectl"), f"--kubeconfig={self.kubeconfig}", *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         assert not check or done.returncode == 0, done.stderr
         return done.stdout + done.stderr
 

@@ -258,8 +258,10 @@ def test_a_removal_names_what_goes_and_a_namespace_goes_with_its_last_sandbox() 
     def going(boxes: list[Sandbox], stay: list[Sandbox]) -> list[list[str]]:
         return [one["objects"] for one in removal(FLEET, "prod", boxes, stay)["pods"]]
 
-    assert going([ana], [more, bo]) == [[
-        "StatefulSet acme-ana/pi-ana-main", "Secret acme-ana/pi-ana-main", "ConfigMap acme-ana/pi-ana-main",
-        "PersistentVolumeClaim acme-ana/workspace-pi-ana-main-0", "PersistentVolumeClaim acme-ana/agent-pi-ana-main-0"]]
-    assert going([ana, more], [bo]) == [[], ["Namespace acme-ana"]]
-    assert going([bo], []) == [["Namespace acme-bo", "Namespace acme-pifleet"]]
+    own = [[f"{kind} acme-{at}/{name}" for kind, name in (
+        ("StatefulSet", f"pi-{sandbox}"), ("Secret", f"pi-{sandbox}"), ("ConfigMap", f"pi-{sandbox}"),
+        ("PersistentVolumeClaim", f"workspace-pi-{sandbox}-0"), ("PersistentVolumeClaim", f"agent-pi-{sandbox}-0"))]
+        for at, sandbox in (("ana", "ana-main"), ("ana", "ana-more"), ("bo", "bo-main"))]
+    assert going([ana], [more, bo]) == own[:1]
+    assert going([ana, more], [bo]) == [own[0], [*own[1], "Namespace acme-ana"]]
+    assert going([bo], []) == [[*own[2], "Namespace acme-bo", "Namespace acme-pifleet"]]

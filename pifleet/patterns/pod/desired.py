@@ -51,14 +51,14 @@ def complete(spec: dict[str, Any], read: Read, nonce: str) -> None:
 
 
 def removal(fleet: Fleet, host: str, boxes: Sequence[Sandbox], stay: Sequence[Sandbox]) -> dict[str, Any]:
-    """See `pifleet.patterns.Pattern`; a namespace in which nobody stays goes with all that is in it."""
+    """See `pifleet.patterns.Pattern`; a namespace in which nobody stays goes too, unless it still has a volume."""
     staying, last = {box.developer for box in stay}, {box.developer: box for box in boxes}
     found = []
     for box in boxes:
         place = Place(fleet, fleet.hosts[host], box.developer)
-        names = pods.names(place, box) if box.developer in staying else []
+        names = pods.names(place, box)
         if box.developer not in staying and last[box.developer] is box:
-            names = [f"Namespace {place.namespace}"]
+            names.append(f"Namespace {place.namespace}")
         if not stay and box is boxes[-1]:
             names.append(f"Namespace {place.cluster.own_namespace}")
         found.append({"id": box.id, "objects": names})
