@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pifleet.desired.inside import EGRESS_PORT
 from pifleet.fleet import Model
 from pifleet.patterns.docker import desired
 from pifleet.report import Check
@@ -52,7 +53,7 @@ class Kept(boxes.Box):
     def ready(self) -> bool:
         """Whether its first process has done all that it does at the start: both forwards come last."""
         logs = subprocess.run(["docker", "logs", self.sandbox.container], capture_output=True, text=True, check=True)
-        return f"127.0.0.1:{desired.EGRESS_PORT} leads to" in logs.stdout + logs.stderr
+        return f"127.0.0.1:{EGRESS_PORT} leads to" in logs.stdout + logs.stderr
 
     def clone(self) -> None:
         """What repo_clone leaves: a repository, and its base as the host wrote it down."""

@@ -40,7 +40,7 @@ POISON = "sk-poison-4f1d0c52"
 
 def removal(fleet: Fleet, boxes: Sequence[Sandbox]) -> dict[str, Any]:
     """What the playbook that removes has to know of `boxes`, from every pattern."""
-    every = [each.removal(fleet, boxes if name == "docker" else []) for name, each in patterns().items()]
+    every = [each.removal(fleet, NAME, boxes if name == "docker" else [], []) for name, each in patterns().items()]
     return {key: [{**entry, "paths": [f"/var/lib/pifleet/sandboxes/{entry['id']}"]} for entry in entries]
             for one in every for key, entries in one.items()}
 
