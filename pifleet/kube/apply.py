@@ -25,6 +25,8 @@ TOKEN_BYTES = 32
 BACK_SECONDS, PAUSE = 90, 1.0
 GONE_SECONDS = 120
 RUN_SECONDS, HOPELESS_SECONDS = 300, 20
+# A controller that lost its API server comes back to it later than whoever asks it does, and makes pods only then.
+UNMADE_SECONDS = 90
 
 Value = Callable[[Mapping[str, str]], str]
 Answer = TypeVar("Answer")
@@ -158,7 +160,7 @@ def come_to_run(api: Api, sets: Sequence[Json]) -> dict[str, str]:
                 waiting[key] = 0.0
             else:
                 waiting[key] = waiting[key] or time.monotonic()
-                if time.monotonic() - waiting[key] > HOPELESS_SECONDS:
+                if time.monotonic() - waiting[key] > (UNMADE_SECONDS if found == "missing" else HOPELESS_SECONDS):
                     del waiting[key]
         return not waiting
 

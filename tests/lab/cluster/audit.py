@@ -26,9 +26,12 @@ class Request:
 
 
 def requests(log: Path, user: str) -> list[Request]:
-    """The requests of one user, oldest first; one that is still served counts from its first answer."""
+    """The requests of one user, oldest first; one that is still served counts from its first answer.
+
+    Whoever came with credentials that are none has no name there.
+    """
     events = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
-    return [request(event) for event in events if event["user"]["username"] == user and first(event)]
+    return [request(event) for event in events if event["user"].get("username") == user and first(event)]
 
 
 def first(event: dict[str, object]) -> bool:
