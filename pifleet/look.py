@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from pifleet.desired import NOT_SEEN, Spec, host_spec, secret_sources
-from pifleet.desired.egress import Clients
+from pifleet.desired import Spec, host_spec, secret_sources
+from pifleet.desired.egress import NOT_SEEN, Clients
 from pifleet.errors import Mistakes, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox

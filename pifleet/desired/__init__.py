@@ -19,13 +19,12 @@ Spec = dict[str, Any]
 
 EVERY_HOSTS = ("preflight", "developers")
 OLDEST_ENGINE = "20.10"
-NOT_SEEN: egress.Clients = {}
 # What a machine has of each kind; a cluster has none of it.
 SECTIONS = ("users", "dirs", "files", "secrets", "packages", "services", "sockets", "filters", "sandboxes", "orphans")
 
 
 def host_spec(
-    fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache: Path, clients: egress.Clients = NOT_SEEN
+    fleet: Fleet, host: str, sandboxes: Sequence[Sandbox], image_cache: Path, clients: egress.Clients = egress.NOT_SEEN
 ) -> Spec:
     """Everything that shall be true of `host` when `sandboxes` live there; the carried image lies in `image_cache`.
 

@@ -35,6 +35,7 @@ PACKAGES = (
 )
 PAGES = ("ERR_PIFLEET_HEALTH", "ERR_PIFLEET_REFUSED")
 Clients = Mapping[str, Mapping[str, Any]]
+NOT_SEEN: Clients = {}
 
 
 def packages() -> list[dict[str, Any]]:

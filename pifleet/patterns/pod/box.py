@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pifleet import content
-from pifleet.desired import NOT_SEEN, inside, pi
+from pifleet.desired import egress, inside, pi
 from pifleet.fleet import KUBE_LABEL, PROGRAMS, Sandbox
 from pifleet.patterns.pod.namespace import (
     GATEWAY,
@@ -36,7 +36,7 @@ READY = ('while read -r one; do [ -e "/workspace/$one/.git" ] || { echo "$one is
 def of_sandbox(place: Place, box: Sandbox) -> Iterator[Entry]:
     """Everything of one sandbox, in the order of making it."""
     models = [place.fleet.models[name] for name in box.models]
-    files = {**inside.files(box, UID, models, NOT_SEEN), PASSAGE: content.role_file("cluster", PASSAGE),
+    files = {**inside.files(box, UID, models, egress.NOT_SEEN), PASSAGE: content.role_file("cluster", PASSAGE),
              REPOS: "".join(f"{name}\n" for name in box.repos)}
     yield Entry(manifest(place, "Secret", box.container, box, type="Opaque"), POD_PART, box.title,
                 {"token": {"token": box.id}})
