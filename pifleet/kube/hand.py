@@ -12,6 +12,7 @@ from pifleet.errors import SandboxFailed
 from pifleet.kube.client import Api, path
 from pifleet.kube.exec import Pod, start
 from pifleet.kube.pods import OWNER, state_of, trouble_of, waits_for
+from pifleet.kube.warnings import warning
 from pifleet.stream import Stream, StreamTimeout
 
 CHUNK = 1 << 18
@@ -49,8 +50,8 @@ def is_there(api: Api, pod: Pod, name: str) -> bool:
     """Whether anything has this name in the workspace. Raises HostFailed, SandboxFailed where the pod does not run."""
     seen = api.get(path("v1", "pods", pod.namespace, pod.name))
     if state_of(OWNER, seen) != "running":
-        why = (trouble_of(seen) or waits_for(seen)) if seen else "it is not there"
-        raise SandboxFailed(f"pod {pod.namespace}/{pod.name} does not run", saw=why)
+        why = trouble_of(seen) or waits_for(seen) if seen else warning(api, pod.namespace, pod.name)
+        raise SandboxFailed(f"pod {pod.namespace}/{pod.name} does not run", saw=why or "it is not there")
     code, said = _ended(start(api, pod, ["test", "-e", f"/workspace/{name}"], "/"))
     if code not in (0, 1):
         raise SandboxFailed(f"{pod.name}: nobody could look into its workspace", saw=said)

@@ -6,13 +6,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pifleet.fleet import KUBE_LABEL, Host
 from pifleet.kube import within
 from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
 from pifleet.kube.pods import OWNER, container_of, state_of, trouble_of, waits_for
+from pifleet.kube.warnings import warning
 from pifleet.patterns.pod.fields import differences
 from pifleet.patterns.pod.objects import key_of, resolved
 from pifleet.threads import side_by_side
@@ -145,20 +146,9 @@ def _missing(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dic
     found: dict[str, Json] = {}
     for box in spec["cluster"]["sandboxes"]:
         name = f"{box['namespace']}/{box['pod']}"
-        if name in pods:
-            continue
-        events = list(_warnings(api, box["namespace"], box["container"]))
-        if events:
-            found[name] = {"state": "missing", "why": str(events[-1].get("message", "")), "image": None, "agent": {}}
+        if name not in pods and (why := warning(api, box["namespace"], box["pod"])):
+            found[name] = {"state": "missing", "why": why, "image": None, "agent": {}}
     return found
-
-
-def _warnings(api: Api, namespace: str, name: str) -> Iterable[Json]:
-    selector = f"involvedObject.kind=StatefulSet,involvedObject.name={name},type=Warning"
-    try:
-        return list(api.listed(path("v1", "events", namespace), fieldSelector=selector))
-    except ApiRefused:
-        return ()
 
 
 def _bytes(quantity: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
@@ -115,3 +116,19 @@ def test_a_node_without_its_kubelet_is_said_and_its_work_is_there_afterwards(
     assert "Traceback" not in done.err
     assert pods.provision().code == 0
     assert pods.pifleet("exec", "ana", "--", "git", "-C", "/workspace/api", "status", "--short").code == 0
+
+
+def test_a_quota_that_is_full_is_said_in_the_clusters_words(pods: ClusterFarm) -> None:
+    pods.repaired()
+    space = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "in-the-way"}, "spec": space}
+    inside = ("-n", "acme-cy")
+    pods.kubectl(*inside, "delete", "statefulset", "pi-cy-main")
+    pods.kubectl(*inside, "delete", "pvc", "workspace-pi-cy-main-0")
+    pods.kubectl(*inside, "apply", "-f", "-", text=json.dumps(claim))
+    during = pods.provision()
+    pods.kubectl(*inside, "delete", "pvc", "in-the-way")
+    rows = {row["sandbox"]: row["result"] for row in during.json["outcomes"] if row["sandbox"]}
+    assert (during.code, rows["cy/main"], rows["ana/main"]) == (1, "failed", "ok")
+    assert "exceeded quota" in during.out
+    pods.repaired()
