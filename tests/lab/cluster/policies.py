@@ -4,15 +4,15 @@ Owns one table of the cluster's own network namespace; it shows what a policy sa
 """
 
 import itertools
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.lab.cluster.api import API_ERRORS, Api
+from tests.lab.cluster.api import Api
 from tests.lab.cluster.selection import Pod, pods, port_matches, selects
+from tests.lab.cluster.tables import follow
 
 PODS, NAMESPACES = "/api/v1/pods", "/api/v1/namespaces"
 POLICIES = "/apis/networking.k8s.io/v1/networkpolicies"
@@ -91,17 +91,5 @@ def look(api: Api) -> World:
     return World(pods(api.items(PODS)), namespaces, api.items(POLICIES))
 
 
-def main(folder: Path) -> None:
-    api, before = Api(folder / "lab.kubeconfig"), ""
-    for _ in api.changes(PODS, NAMESPACES, POLICIES):
-        try:
-            now = table(look(api))
-            if now != before:
-                subprocess.run(["nft", "-f", "-"], input=now, text=True, check=True)
-                before = now
-        except (*API_ERRORS, subprocess.CalledProcessError) as error:
-            print("policies:", error, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    follow(Path(sys.argv[1]), "policies", (PODS, NAMESPACES, POLICIES), lambda api: table(look(api)))

@@ -3,13 +3,12 @@
 Owns one table of the cluster's own network namespace; must not know what answers there.
 """
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.lab.cluster.api import API_ERRORS, Api
+from tests.lab.cluster.tables import follow
 
 SERVICES, SLICES = "/api/v1/services", "/apis/discovery.k8s.io/v1/endpointslices"
 TABLE = "pifleet_services"
@@ -59,17 +58,5 @@ def table(services: list[dict[str, Any]], slices: list[dict[str, Any]]) -> str:
     ])
 
 
-def main(folder: Path) -> None:
-    api, before = Api(folder / "lab.kubeconfig"), ""
-    for _ in api.changes(SERVICES, SLICES):
-        try:
-            now = table(api.items(SERVICES), api.items(SLICES))
-            if now != before:
-                subprocess.run(["nft", "-f", "-"], input=now, text=True, check=True)
-                before = now
-        except (*API_ERRORS, subprocess.CalledProcessError) as error:
-            print("services:", error, file=sys.stderr, flush=True)
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    follow(Path(sys.argv[1]), "services", (SERVICES, SLICES), lambda api: table(api.items(SERVICES), api.items(SLICES)))
