@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pifleet.errors import HostFailed
-from pifleet.kube.client import Api, ApiRefused, Json, path
+from pifleet.kube.client import MANAGER, MERGE, Api, ApiRefused, Json, path
 from pifleet.kube.look import OURS
 from pifleet.kube.pods import state_of, trouble_of, waits_for
 from pifleet.patterns.pod.fields import differences, put_right
@@ -93,7 +93,7 @@ def _made(api: Api, key: str, wanted: Json, there: Json | None) -> Json:
             break
         try:
             right = put_right(wanted, {name: part for name, part in made.items() if name != "status"})
-            made = api.request("PUT", place, right, query={"fieldManager": "pifleet"})
+            made = api.request("PUT", place, right, query={"fieldManager": MANAGER})
         except ApiRefused as error:
             if error.code != CONFLICT:
                 raise
@@ -141,7 +141,7 @@ def scaled(api: Api, key: str, replicas: int) -> bool:
     if not there or there["spec"].get("replicas", 1) == replicas:
         return False
     patiently(lambda: api.request("PATCH", f"{place_of(key)}/scale", {"spec": {"replicas": replicas}},
-                                  content="application/merge-patch+json"))
+                                  content=MERGE))
     return True
 
 

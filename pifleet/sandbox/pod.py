@@ -12,7 +12,7 @@ from typing import Any, Self
 from pifleet.errors import SandboxFailed
 from pifleet.fleet import Host, Sandbox
 from pifleet.kube import terminal
-from pifleet.kube.client import MERGE, Api, ApiRefused, Json, path
+from pifleet.kube.client import MANAGER, MERGE, Api, ApiRefused, Json, path
 from pifleet.kube.exec import Exec, Pod, start
 from pifleet.kube.pods import state_of, trouble_of, waits_for
 from pifleet.lock import leased
@@ -138,7 +138,7 @@ class PodDriver:
     def _scale(self, sandbox: Sandbox, replicas: int, verb: str) -> None:
         try:
             self._api.request("PATCH", self._owner_path(sandbox, "scale"), {"spec": {"replicas": replicas}},
-                              query={"fieldManager": "pifleet"}, content=MERGE)
+                              query={"fieldManager": MANAGER}, content=MERGE)
         except ApiRefused as error:
             if error.unreachable or error.code == 403:
                 raise
