@@ -19,9 +19,6 @@ from pifleet.sandbox.pod import PodDriver
 from tests.conftest import Run
 from tests.integration.pods import Pods, everything, image
 from tests.lab.cluster import Cluster
-from tests.lab.fixtures import cluster
-
-__all__ = ["cluster"]
 
 INVENTORY = """
 all:

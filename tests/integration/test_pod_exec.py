@@ -32,9 +32,6 @@ from pifleet.sandbox.upload import entries_of, put
 from pifleet.stream import Stream
 from tests.integration.pods import BUSYBOX, Pods, everything, feed, image
 from tests.lab.cluster import Cluster
-from tests.lab.fixtures import cluster
-
-__all__ = ["cluster"]
 
 MANY = """
 import os, random, subprocess
