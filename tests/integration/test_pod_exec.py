@@ -377,20 +377,34 @@ def test_one_controller_at_a_time_changes_a_cluster_also_a_bare_one(pods):
 # -- bringing work home ------------------------------------------------------------------------------------------------
 
 
-def pulled(pods: Pods, store: Path):
-    return pull(lambda argv: pods.driver.claimed(pods.box, argv, "pull", store), sandbox=pods.box.title,
+class Cut:
+    """A stream whose API server crashes as soon as so many bytes of it have arrived."""
+
+    def __init__(self, stream, after, crash):
+        self._stream, self._left, self._crash = stream, after, crash
+
+    def read(self, size, timeout):
+        data = self._stream.read(size, timeout)
+        before, self._left = self._left, self._left - len(data)
+        if before > 0 >= self._left:
+            self._crash()
+        return data
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+def pulled(pods: Pods, store: Path, through=lambda stream: stream):
+    return pull(lambda argv: through(pods.driver.claimed(pods.box, argv, "pull", store)), sandbox=pods.box.title,
                 sandbox_id=pods.box.id, repos=pods.box.repos, store=store)
 
 
 def test_work_comes_home_whole_also_after_a_cut(pods, tmp_path):
     assert pods.run("python3", "-c", MANY.replace("{megabytes}", "100"))[0] == 0
     sums = pods.run("sh", "-c", "cd api && find . -path ./.git -prune -o -type f -print0 | xargs -0 sha256sum")
-    cut = threading.Thread(target=lambda: (time.sleep(4), pods.cluster.stop_api()))
-    cut.start()
-    first = pulled(pods, tmp_path)
-    cut.join()
+    first = pulled(pods, tmp_path, lambda stream: Cut(stream, 30 << 20, pods.cluster.stop_api))
     pods.cluster.start_api()
-    assert first.result == "failed", "the cut came too late"
+    assert first.result == "failed"
 
     again = pulled(pods, tmp_path)
 
