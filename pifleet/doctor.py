@@ -18,13 +18,14 @@ from pifleet.desired import OLDEST_ENGINE, host_spec, secret_sources
 from pifleet.errors import PifleetError, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Host
-from pifleet.look import Selection, image_cache
+from pifleet.look import image_cache
 from pifleet.observe import observe
 from pifleet.patterns import needs
 from pifleet.phrases import count, size
 from pifleet.place import may_be_on
 from pifleet.report import Check
 from pifleet.secret import SecretUnavailable
+from pifleet.selection import Selection
 from pifleet.versions import numbers
 
 OLDEST_PYTHON = (3, 11)

@@ -6,40 +6,24 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets as random
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 from pifleet.desired import Spec, host_spec, secret_sources
 from pifleet.desired.egress import NOT_SEEN, Clients
-from pifleet.errors import Mistakes, Trouble
+from pifleet.errors import Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
+from pifleet.keyring import read_secrets
+from pifleet.moves import with_moves
 from pifleet.observe import Observed, observe
-from pifleet.patterns import compare, needs, pattern, patterns
+from pifleet.patterns import compare, needs, patterns, seen_box
 from pifleet.place import Placement, Trace, may_be_on, place
-from pifleet.plan import Plan, Step, at_work
+from pifleet.plan import Plan
 from pifleet.report import Check
-from pifleet.secret import Secret, SecretUnavailable
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which part of the fleet is meant: host name patterns, developers, patterns. Empty means all."""
-
-    hosts: tuple[str, ...] = ()
-    developers: tuple[str, ...] = ()
-    patterns: tuple[str, ...] = ()
-
-    def has_host(self, name: str) -> bool:
-        return not self.hosts or any(fnmatchcase(name, pattern) for pattern in self.hosts)
-
-    def has_sandbox(self, box: Sandbox) -> bool:
-        return (not self.developers or box.developer in self.developers) and (
-            not self.patterns or box.pattern in self.patterns
-        )
+from pifleet.secret import Secret
+from pifleet.selection import ALL, Selection
 
 
 @dataclass(frozen=True)
@@ -55,7 +39,7 @@ class Look:
     secrets: Mapping[str, Secret] = field(repr=False)
 
 
-def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, *, keys: bool = True) -> Look:
+def look(fleet: Fleet, selection: Selection = ALL, emit: Emit = silent, *, keys: bool = True) -> Look:
     """Observe all hosts in parallel and plan. Raises BadInput when a key or a login is not to be had.
 
     Hosts outside the selection are looked at too, since a sandbox may live there; they get no step. Without `keys` no
@@ -82,18 +66,14 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
     )
     specs = {name: spec(name, placement.on(fleet, name), known_clients(answer)) for name, answer in seen.items()}
     wanted = {box.title for box in fleet.sandboxes if selection.has_sandbox(box)}
-    steps: list[Step] = []
-    unchanged = 0
-    for name in filter(selection.has_host, specs):
-        for step in compare(specs[name], seen[name].data):
-            if step is None:
-                unchanged += 1
-            elif name not in unfit and _selected(step, selection, wanted):
-                steps.append(step)
+    compared = {name: list(compare(specs[name], seen[name].data)) for name in specs if selection.has_host(name)}
+    steps = [step for name, found in compared.items() if name not in unfit
+             for step in found if step and selection.has_step(step, wanted)]
     steps = with_moves(steps, placement, seen, fleet, selection, wanted, unfit)
     blocked = tuple((title, trouble) for title, trouble in placement.troubles.items() if title in wanted)
     changing = {step.host for step in steps}
     notes = tuple(check for name in specs if name in changing for check in needed[name] if check.verdict == "note")
+    unchanged = sum(step is None for found in compared.values() for step in found)
     left_alone = tuple((name, why) for name, why in unfit.items() if selection.has_host(name))
     plan = Plan(tuple(steps), silent_hosts, blocked, unchanged, left_alone, notes)
     return Look(fleet, selection, seen, placement, specs, plan, secrets)
@@ -102,30 +82,6 @@ def look(fleet: Fleet, selection: Selection = Selection(), emit: Emit = silent, 
 def known_clients(answer: Observed) -> Clients:
     """What was seen of a host's own pip, npm and apt."""
     return {name: client for name, client in answer.data["clients"].items() if client}
-
-
-def read_secrets(fleet: Fleet, names: Iterable[str]) -> dict[str, Secret]:
-    """The values of those of `names` that the fleet has a source for. Raises BadInput with all that have none."""
-    mistakes, found = Mistakes(), {}
-    for name, source in secret_sources(fleet).items():
-        if name in names:
-            try:
-                found[name] = source.read()
-            except SecretUnavailable as error:
-                mistakes.add(_path_of(name), str(error), f"make it available: {error.trouble.try_}")
-    mistakes.raise_any("A secret that the inventory names is not available; nothing was touched.")
-    return found
-
-
-def _path_of(secret: str) -> str:
-    """Where in the inventory a secret's source stands."""
-    kind, item, *rest = secret.split(":")
-    if kind == "egress":
-        return f"pifleet_egress_{item}"
-    if kind == "gateway":
-        return f"hosts.{item}.pifleet_gateway_tls.key"
-    inner = f"auth.{rest[0]}" if kind == "repo" else rest[0] if rest else "key"
-    return f"pifleet_{kind}s.{item}.{inner}"
 
 
 def image_cache() -> Path:
@@ -180,49 +136,3 @@ def _found(fleet: Fleet, answer: Observed) -> dict[str, Trace]:
         if there or answer.data["paths"].get(str(box.root)):
             found[box.title] = frozenset(there)
     return found
-
-
-def seen_box(data: Mapping[str, Any], box: Sandbox) -> Mapping[str, Any] | None:
-    """What a look at a host saw of a sandbox, whatever its pattern: at least its `agent`; None where it is not."""
-    return pattern(box.pattern).seen(data, box)
-
-
-def with_moves(
-    steps: list[Step], placement: Placement, seen: Mapping[str, Observed], fleet: Fleet, selection: Selection,
-    wanted: set[str], unfit: Container[str] = (),
-) -> list[Step]:
-    """The steps, where leaving a sandbox's old host or pattern is one of its own and not that of something forgotten.
-
-    Until the old one is gone the new one is not replaced: its work may be that of both. Nothing leaves for an `unfit`
-    host.
-    """
-    hosts = {title: (old.host, placement.host_of[title]) for title, old in placement.moves.items()}
-    moves = {title: old for title, old in placement.moves.items()
-             if title in wanted and all(map(selection.has_host, hosts[title])) and hosts[title][1] not in unfit}
-
-    def stays(step: Step) -> bool:
-        old = placement.moves.get(step.sandbox)
-        if not old:
-            return True
-        home = placement.host_of[old.title]
-        return step.action not in ("stop", "replace") and (step.host != old.host or old.host == home)
-
-    leaving = [_leave(fleet.sandbox(title), old, placement.host_of[title], seen[old.host])
-               for title, old in moves.items()]
-    return [*filter(stays, steps), *leaving]
-
-
-def _leave(box: Sandbox | None, old: Sandbox, new: str, seen: Observed) -> Step:
-    there = seen_box(seen.data, old)
-    before, after = {"host": old.host}, {"host": new}
-    item, why = "sandbox", f"moves to {new}"
-    if box and box.pattern != old.pattern:
-        before, after = {**before, "pattern": old.pattern}, {**after, "pattern": box.pattern}
-        item, why = f"{old.pattern} sandbox", f"becomes {box.pattern}" + (f" on {new}" if new != old.host else "")
-    return Step("sandbox", old.host, old.title, item, "remove", f"{why}, with its work", f"sandbox_{old.pattern}",
-                before, after, destructive=at_work(there) if there else False)
-
-
-def _selected(step: Step, selection: Selection, wanted: set[str]) -> bool:
-    narrowed = selection.developers or selection.patterns
-    return not narrowed or not step.sandbox or step.sandbox in wanted

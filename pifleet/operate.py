@@ -12,17 +12,17 @@ from typing import Generic, TypeVar
 from pifleet.errors import HostFailed, PifleetError, Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.fleet import Fleet, Sandbox
-from pifleet.look import Selection, look
+from pifleet.look import look
 from pifleet.place import candidates
 from pifleet.report import Outcome, Result
 from pifleet.sandbox import Driver, driver_for
+from pifleet.selection import ALL, Selection
 from pifleet.threads import side_by_side
 
 T = TypeVar("T")
 Say = Callable[[str], None]
 Act = Callable[[Driver, Sandbox, Say], T]
 
-ALL = Selection()
 HOSTS_AT_ONCE = 64
 # An ssh server takes 10 sessions on one connection (sshd_config(5), MaxSessions); some stay free for short questions.
 ON_ONE_HOST = 8

@@ -12,8 +12,9 @@ from pifleet.converge.listen import HostRun
 from pifleet.desired import Spec
 from pifleet.errors import Trouble
 from pifleet.events import Emit, Event, silent
+from pifleet.keyring import read_secrets
 from pifleet.lock import locked
-from pifleet.look import Look, look, read_secrets
+from pifleet.look import Look, look
 from pifleet.patterns import patterns
 from pifleet.plan import ENDING, Step
 from pifleet.report import Outcome

@@ -18,8 +18,8 @@ from pifleet.events import Emit, silent
 from pifleet.fleet import RUN, Fleet, Limits, Model, Sandbox, gecos
 from pifleet.kube import within
 from pifleet.lock import locked
-from pifleet.look import Look, image_cache, known_clients, look, seen_box
-from pifleet.patterns import pattern, patterns
+from pifleet.look import Look, image_cache, known_clients, look
+from pifleet.patterns import pattern, patterns, seen_box
 from pifleet.report import Outcome
 from pifleet.results import reserved
 from pifleet.threads import side_by_side

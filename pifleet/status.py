@@ -12,12 +12,13 @@ from typing import Any
 from pifleet.errors import PifleetError, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
-from pifleet.look import Look, Selection, look, seen_box
+from pifleet.look import Look, look
 from pifleet.operate import Say, each
-from pifleet.patterns import pattern
+from pifleet.patterns import pattern, seen_box
 from pifleet.results import Generation, list_generations
 from pifleet.sandbox import HOME, WORKSPACE, Driver, driver_for
 from pifleet.sandbox.inside import ask
+from pifleet.selection import Selection
 
 INSIDE_SECONDS = 30
 UNKNOWN = "unknown"

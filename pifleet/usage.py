@@ -14,13 +14,13 @@ from pifleet.desired.gateway import log
 from pifleet.errors import HostFailed, PifleetError, Trouble
 from pifleet.events import Emit, Event, silent
 from pifleet.fleet import Fleet, Sandbox
-from pifleet.look import Selection
 from pifleet.observe import ask as ask_host
 from pifleet.operate import HOSTS_AT_ONCE, Did, Say, each
 from pifleet.results import choose, listing, one_file
 from pifleet.sandbox import SESSIONS, Driver
 from pifleet.sandbox.inside import ask
 from pifleet.sandbox.usage_agent import COUNTED, Days, count
+from pifleet.selection import Selection
 from pifleet.threads import side_by_side
 
 MOST = 1 << 50

@@ -21,7 +21,7 @@ from pifleet.secret import Secret
 from pifleet.wording import choose, show
 
 if TYPE_CHECKING:
-    from pifleet.look import Selection
+    from pifleet.selection import Selection
 
 DEFAULT_INVENTORY = "inventory.yml"
 
@@ -67,7 +67,7 @@ class Call:
     @cached_property
     def selection(self) -> Selection:
         """Which part of the fleet the options mean."""
-        from pifleet.look import Selection
+        from pifleet.selection import Selection
 
         return Selection(self.limit, self.developer, self.pattern)
 

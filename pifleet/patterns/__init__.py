@@ -66,6 +66,11 @@ def pattern(name: str) -> Pattern:
     return patterns()[name]
 
 
+def seen_box(observed: Json, box: Sandbox) -> Json | None:
+    """What a look at a host saw of a sandbox, whatever its pattern: at least its `agent`; None where it is not."""
+    return pattern(box.pattern).seen(observed, box)
+
+
 def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
     """Everything of a host held against one look, also what a pattern left that the host no longer has."""
     yield from compare_host(spec, observed)

@@ -10,8 +10,9 @@ from pathlib import Path
 from pifleet.errors import SandboxFailed, Trouble
 from pifleet.events import Emit, silent
 from pifleet.fleet import Fleet, Sandbox
-from pifleet.look import Look, look, seen_box
+from pifleet.look import Look, look
 from pifleet.operate import Say, each
+from pifleet.patterns import seen_box
 from pifleet.phrases import size
 from pifleet.removal import remove, target
 from pifleet.rescue import leaving

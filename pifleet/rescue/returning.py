@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pifleet.fleet import Fleet, Sandbox
-from pifleet.look import Look, seen_box
+from pifleet.look import Look
+from pifleet.patterns import seen_box
 from pifleet.plan import Step
 from pifleet.results import Pull, list_generations
 from pifleet.sandbox import driver_for

@@ -11,12 +11,14 @@ import pytest
 
 from pifleet.cli.remove import moving
 from pifleet.fleet import Fleet, Host, Sandbox
-from pifleet.look import Look, Selection, with_moves
+from pifleet.look import Look
+from pifleet.moves import with_moves
 from pifleet.observe import Observed
 from pifleet.place import Placement, Trace, place
 from pifleet.plan import Plan, Step
 from pifleet.removal import own_paths, targets
 from pifleet.rescue import leaving, returning
+from pifleet.selection import Selection
 from tests.unit.fleets import box, fleet
 
 DOCKER, BOTH, SHELLS = (
