@@ -1,13 +1,16 @@
 """The plain folder follows the newest generation and never takes away what a person did in it."""
 
 import io
+import itertools
 import os
 import random
 import shutil
 import signal
+import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -395,6 +398,53 @@ def test_a_pull_killed_anywhere_leaves_whole_files_and_the_next_one_ends_it(tmp_
         assert shelf.bring(last + 1, crowded(last)).keys() <= {"api/mine"}
         at += 3 + chance.randrange(4)
     assert at > 60
+
+
+def test_a_new_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    shape: dict[str, Content] = {f"{at % 3}/in/{at}": b"%d\n" % at for at in range(6)} | {"run": program(b"run\n")}
+    for at in itertools.count(step=3):
+        shelf = Shelf(tmp_path / str(at))
+        if not killed_at(at, shelf, 1, shape):
+            break
+        found = {path: content for path, content in shelf.there().items() if ".pifleet-" not in path}
+        assert found in ({}, shape)
+        later = {path: b"later\n" for path in shape if path != "run"}
+        assert shelf.bring(2, later) == {}
+        assert shelf.there() == later
+        assert [path.name for path in shelf.path.rglob("*") if ".pifleet-" in path.name] == []
+    assert at > 20
+
+
+def test_a_folder_that_somebody_makes_meanwhile_keeps_what_is_in_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.bring(1, {"a": b"a\n"})
+    really = os.rename
+
+    def rename(source: Any, target: Any, **at: Any) -> None:
+        monkeypatch.setattr("os.rename", really)
+        (shelf.api / "new").mkdir()
+        (shelf.api / "new/mine").write_bytes(b"mine\n")
+        (shelf.api / "new/ours").write_bytes(b"theirs\n")
+        really(source, target, **at)
+
+    monkeypatch.setattr("os.rename", rename)
+    both = shelf.bring(2, {"a": b"a\n", "new/ours": b"ours\n", "new/x": b"x\n"})
+    assert both == {"api/new/ours": "changed.here"}
+    assert shelf.there() == {"a": b"a\n", "new/mine": b"mine\n", "new/ours": b"theirs\n", "new/x": b"x\n",
+                             "new/ours.generation-2": b"ours\n"}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_permissions_do_not_depend_on_the_umask(shelf: Shelf, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        shelf.bring(1, {"new/a": b"a\n", "new/run": program(b"run\n")})
+        shelf.bring(2, {"new/a": b"b\n", "new/run": program(b"run\n"), "new/b": b"b\n"})
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (shelf.api, *shelf.api.rglob("*"))}
+    assert modes == {"api": 0o755, "new": 0o755, "a": 0o644, "b": 0o644, "run": 0o755}
 
 
 def test_a_folder_that_is_a_link_is_said_and_caught_up_when_it_is_none(box: Box, tmp_path: Path) -> None:

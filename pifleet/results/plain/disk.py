@@ -8,6 +8,7 @@ import errno
 import hashlib
 import io
 import os
+import shutil
 import stat
 from typing import IO
 
@@ -68,6 +69,14 @@ class Walk:
         os.fchmod(descriptor, 0o755)
         return descriptor
 
+    def missing(self, folder: bytes) -> bytes:
+        """The outermost folder on the way to this one that is not there; "" where all are. Raises Blocked."""
+        try:
+            self.to(folder)
+        except FileNotFoundError:
+            return b"/".join(folder.split(b"/")[: len(self._open)])
+        return b""
+
     def prune(self, folder: bytes) -> None:
         """Remove a folder, and those around it, as far as nothing is in them."""
         with contextlib.suppress(OSError):
@@ -76,6 +85,14 @@ class Walk:
                 with contextlib.suppress(FileNotFoundError):
                     os.rmdir(name, dir_fd=self.to(outer))
                 folder = outer
+
+
+def remove(folder: int, name: bytes) -> None:
+    """Remove a file, a link, or a folder with all that is in it. Raises OSError."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except IsADirectoryError:
+        shutil.rmtree(name, dir_fd=folder)
 
 
 def empty(folder: int) -> bool:

@@ -1,7 +1,7 @@
 """Owns what we are about to write into a plain folder, noted down first, so that it counts as ours after a crash.
 It must not look at the folder.
 
-A line of JSON each: a file that may be written, a path that comes to stand aside, a name that is only ever temporary.
+A line of JSON each: files that may be written, a path that comes to stand aside, a name that is only ever temporary.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Journal:
                 continue
 
     def _take(self, kind: str, *told: Any) -> None:
-        if kind == "file":
-            path = told[0].encode("latin-1")
-            self.files.setdefault(path, []).append(File(path, *told[1:]))
+        if kind == "files":
+            for text, *facts in told:
+                path = text.encode("latin-1")
+                self.files.setdefault(path, []).append(File(path, *facts))
         elif kind == "aside":
             self.asides[told[0].encode("latin-1")] = told[1].encode("latin-1")
         else:
@@ -42,12 +43,13 @@ class Journal:
     def begin(self, files: Iterable[File]) -> bytes:
         """Note down what will be written; returns a name for files on their way, which no sandbox can guess."""
         name = f".pifleet-{secrets.token_hex(8)}"
-        self._note(["temporary", name], *(_told(file) for file in files if file not in self.files.get(file.path, ())))
+        new = (file for file in files if file not in self.files.get(file.path, ()))
+        self._note(["temporary", name], ["files", *map(_told, new)])
         return name.encode()
 
     def aside(self, home: bytes, aside: bytes, files: Iterable[File]) -> None:
         """Note down that these files, at or below `home`, will be written at or below `aside`."""
-        self._note(["aside", home.decode("latin-1"), aside.decode("latin-1")], *map(_told, files))
+        self._note(["aside", home.decode("latin-1"), aside.decode("latin-1")], ["files", *map(_told, files)])
 
     def _note(self, *lines: list[Any]) -> None:
         with self._at.open("ab") as file:
@@ -62,4 +64,4 @@ class Journal:
 
 
 def _told(file: File) -> list[Any]:
-    return ["file", file.path.decode("latin-1"), file.mode, file.oid, file.size]
+    return [file.path.decode("latin-1"), file.mode, file.oid, file.size]

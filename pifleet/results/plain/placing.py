@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 
 from pifleet.results.plain.blocks import put_together
@@ -24,7 +25,7 @@ def put(folder: int, name: bytes, file: File, contents: Contents, *, temporary: 
     """
     try:
         with _source(folder, name, over, file, old) as source:
-            made = _make(folder, temporary, file, contents, mode, source)
+            made = make(folder, temporary, file, contents, mode, source)
         now = look(folder, name)
         if (now and facts_of(now)) != (over and facts_of(over)):
             os.unlink(temporary, dir_fd=folder)
@@ -57,18 +58,22 @@ def _source(folder: int, name: bytes, over: os.stat_result | None, file: File, o
         os.close(descriptor)
 
 
-def _make(folder: int, name: bytes, file: File, contents: Contents, mode: int, source: tuple[File, int] | None,
-          ) -> os.stat_result:
+def make(folder: int, name: bytes, file: File, contents: Contents, mode: int, source: tuple[File, int] | None = None,
+         ) -> os.stat_result:
+    """Make a file or link where nothing is, with the permissions `mode`; returns its facts."""
     if file.link:
         os.symlink(contents.target(file), name, dir_fd=folder)
         return os.lstat(name, dir_fd=folder)
-    descriptor = os.open(name, _NEW, 0o600, dir_fd=folder)
+    descriptor = os.open(name, _NEW, mode, dir_fd=folder)
     try:
         if source:
             put_together(file, descriptor, contents, *source)
         else:
             contents.copy(file, descriptor)
-        os.fchmod(descriptor, mode)
+        made = os.fstat(descriptor)
+        if stat.S_IMODE(made.st_mode) == mode:
+            return made
+        os.fchmod(descriptor, mode)  # the umask took something away
         return os.fstat(descriptor)
     finally:
         os.close(descriptor)

@@ -12,16 +12,19 @@ import errno
 import itertools
 import os
 import stat
+from collections.abc import Sequence
 
 from pifleet.results.names import shown
-from pifleet.results.plain.disk import Blocked, Walk, holds, look, permissions
+from pifleet.results.plain.disk import FOLDER, Blocked, Walk, holds, look, permissions, remove
 from pifleet.results.plain.index import Changes, Record, facts_of, memorable, place
 from pifleet.results.plain.journal import Journal
-from pifleet.results.plain.placing import put
+from pifleet.results.plain.placing import make, put
 from pifleet.results.plain.update import Update
 from pifleet.results.store.contents import Contents, File
 
 _COMPONENT = 255
+# Somebody has made something of that name meanwhile, or the names of two files are one here.
+_THERE = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR)
 
 
 class Writer:
@@ -44,20 +47,25 @@ class Writer:
         for at, path in changes.gone:
             self._remove(at, path)
         with self._contents.ahead(changes.wanted):
-            for file in changes.wanted:
+            for number, file in enumerate(changes.wanted):
                 if file.path not in self.written:
                     try:
-                        self._write(file)
+                        fresh = self._walk.missing(file.path.rpartition(b"/")[0])
+                        if not (fresh and self._grown(fresh, changes.wanted, number)):
+                            self._write(file)
                     except Blocked as blocked:
                         self._set_aside(blocked.path, self._update.below(blocked.path))
 
     def _tidy(self, changes: Changes) -> None:
-        """Remove files that an attempt which broke off left on their way; whatever it noted down is among `changes`."""
+        """Remove what an attempt which broke off left on its way; whatever it noted down is among `changes`."""
+        if not self._journal.temporary:
+            return
         places = [file.path for file in changes.wanted] + [at for at, _ in changes.gone]
-        for outer in sorted({at.rpartition(b"/")[0] for at in places}) if self._journal.temporary else ():
+        folders = {path[:at] for path in places for at in range(len(path)) if path[at : at + 1] == b"/"}
+        for outer in (b"", *sorted(folders)):
             for name in self._journal.temporary:
                 with contextlib.suppress(FileNotFoundError, Blocked):
-                    os.unlink(name, dir_fd=self._walk.to(outer))
+                    remove(self._walk.to(outer), name)
 
     def _match(self, folder: int, name: bytes, seen: os.stat_result, path: bytes, new: File | None) -> File | None:
         """Which of what we wrote or may have written at `path`, or want to, lies there; None for a person's own."""
@@ -81,6 +89,35 @@ class Writer:
         except Blocked as blocked:
             self.both[blocked.path] = "kept.here"
         self._walk.prune(outer)
+
+    def _grown(self, fresh: bytes, wanted: Sequence[File], first: int) -> bool:
+        """Make a folder that is not there, with all from the `first` on that belong into it, beside its place, and move
+        it there in one step: that costs a third of moving each file.
+
+        False when something is in the way by now; then nothing has changed. Raises OSError, Refusal.
+        """
+        outer, _, name = fresh.rpartition(b"/")
+        folder, written = self._walk.to(outer), dict[bytes, bytes]()
+        os.mkdir(self._temporary, 0o700, dir_fd=folder)
+        try:
+            with Walk(os.open(self._temporary, FOLDER, dir_fd=folder)) as inside:
+                for number in range(first, len(wanted)):
+                    file = wanted[number]
+                    if not file.path.startswith(fresh + b"/"):
+                        break
+                    below, _, own = file.path[len(fresh) + 1 :].rpartition(b"/")
+                    made = make(inside.to(below, make=True), own, file, self._contents, permissions(file))
+                    written[file.path] = memorable(facts_of(made))
+                os.fchmod(inside.to(b""), 0o755)
+            os.rename(self._temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException as error:
+            with contextlib.suppress(FileNotFoundError):
+                remove(folder, self._temporary)
+            if isinstance(error, OSError) and error.errno in _THERE:
+                return False
+            raise
+        self.written |= written
+        return True
 
     def _write(self, file: File) -> None:
         """Raises Blocked."""
