@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from pifleet.results.outcome import Item, Pull, Result
 from pifleet.results.plain.folder import Folder
 from pifleet.results.plain.update import Update
 from pifleet.results.store.contents import Contents
+from pifleet.results.store.files import Files
 from pifleet.results.store.generations import Store
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.units import Unit, state_of
@@ -51,22 +53,27 @@ class Course:
 
     def _run(self, stream: Stream, settings: Mapping[str, Any], progress: Progress | None) -> Pull:
         quarantine, generations = self.store.open(self.folder.repos)
+        with closing(self.store.files(quarantine)) as came:
+            return self._brought(stream, settings, progress, quarantine, generations, came)
+
+    def _brought(self, stream: Stream, settings: Mapping[str, Any], progress: Progress | None, quarantine: HomeGit,
+                 generations: Mapping[int, str], came: Files) -> Pull:
         last = max(generations, default=0)
         told, stored = self.store.receipt(generations[last]) if last else (receipt.NONE, b"")
         old = receipt.units_of(told)
         transfer = Transfer(stream, self.folder.limits)
-        units = self._receive(transfer, settings, quarantine, old, progress)
+        units = self._receive(transfer, settings, quarantine, came, old, progress)
         gone, missing = receipt.absent(self.folder.repos, units, told)
         if last and state_of(units) == state_of(old) and (gone, missing) == (told["gone"], told["missing"]):
             transfer.last_words()
             return self._pull("unchanged", last, told, *self._renew(last, units, stored))
         number = max(last, self.folder.number()) + 1
-        told, shown = self._land(number, generations.get(last, ""), transfer, quarantine, units, gone, missing)
+        told, shown = self._land(number, generations.get(last, ""), transfer, quarantine, came, units, gone, missing)
         self.store.lend(units, self.folder.repos)
         return self._pull("new" if told["complete"] else "partial", number, told, *shown)
 
-    def _receive(self, transfer: Transfer, settings: Mapping[str, Any], quarantine: HomeGit, old: list[Unit],
-                 progress: Progress | None) -> list[Unit]:
+    def _receive(self, transfer: Transfer, settings: Mapping[str, Any], quarantine: HomeGit, came: Files,
+                 old: list[Unit], progress: Progress | None) -> list[Unit]:
         def answer(remembered: bool) -> None:
             if not told:
                 transfer.reply([] if remembered else self.store.have(old), self.store.held())
@@ -79,7 +86,7 @@ class Course:
         from pifleet.results.incoming import reception
 
         known = {unit.key: unit for unit in old}
-        arrived = reception.Reception(quarantine, self.folder.limits, known, state, answer, progress)
+        arrived = reception.Reception(quarantine, came, self.folder.limits, known, state, answer, progress)
         try:
             for kind, payload in transfer.frames():
                 arrived.take(kind, payload, transfer.received)
@@ -89,12 +96,12 @@ class Course:
             arrived.abort()
         return list(arrived.units.values())
 
-    def _land(self, number: int, previous: str, transfer: Transfer, quarantine: HomeGit, units: list[Unit],
-              gone: list[str], missing: list[str]) -> tuple[dict[str, Any], _Shown]:
+    def _land(self, number: int, previous: str, transfer: Transfer, quarantine: HomeGit, came: Files,
+              units: list[Unit], gone: list[str], missing: list[str]) -> tuple[dict[str, Any], _Shown]:
         """Everything is decided first; the store's transaction makes it so, and then the plain folder follows."""
         from pifleet.results.incoming import landing
 
-        with Contents(quarantine, self.folder.limits) as contents:
+        with Contents(quarantine, self.folder.limits, came) as contents:
             sizes = landing.look(self.store, units, contents)
             with landing.connected(quarantine, units):
                 update = self.folder.plan(units, contents)
@@ -107,7 +114,7 @@ class Course:
         self.store.keep()
         self.store.commit(number, previous, units, data, f"pifleet generation {number} of {self.sandbox}")
         landing.remember(self.store, sizes)
-        return told, self._show(number, data, lambda _: update)
+        return told, self._show(number, data, lambda _: update, came)
 
     def _renew(self, number: int, units: list[Unit], stored: bytes) -> _Shown:
         """Let the plain folder catch up with a stored generation (after a crash, or somebody's tidying)."""
@@ -115,10 +122,11 @@ class Course:
             return (), None
         return self._show(number, stored, lambda contents: self.folder.plan(units, contents))
 
-    def _show(self, number: int, stored: bytes, plan: Callable[[Contents], Update]) -> _Shown:
+    def _show(self, number: int, stored: bytes, plan: Callable[[Contents], Update], came: Files | None = None,
+              ) -> _Shown:
         """Whatever goes wrong with plain files is no failure of the pull: the generation is there."""
         try:
-            with Contents(self.store.git, self.folder.limits) as contents:
+            with Contents(self.store.git, self.folder.limits, came) as contents:
                 both = self.folder.bring(plan(contents), stored, contents, number)
         except (OSError, Refusal) as error:
             again = f"pifleet pull {self.sandbox}"

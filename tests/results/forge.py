@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from pifleet.results.capture.framing import MAGIC, frame
+from pifleet.results.capture.framing import HEAD, MAGIC, frame
 from pifleet.stream import LocalStream
 from tests.results.box import git
 
@@ -101,7 +101,12 @@ def sections(pack: bytes) -> bytes:
 
 
 def sealed(frames: bytes) -> bytes:
-    return MAGIC + frames + frame(b"Z", json.dumps({"sha256": hashlib.sha256(frames).hexdigest()}).encode())
+    digest, at = hashlib.sha256(), 0
+    while at < len(frames):
+        size = struct.unpack_from(">I", frames, at + 1)[0]
+        digest.update(frames[at : at + HEAD] if frames[at : at + 1] == b"D" else frames[at : at + HEAD + size])
+        at += HEAD + size
+    return MAGIC + frames + frame(b"Z", json.dumps({"sha256": digest.hexdigest()}).encode())
 
 
 def object_head(kind: int, size: int) -> bytes:

@@ -2,8 +2,9 @@
 
 The answer is MAGIC and then frames: one byte of type, four of length (big endian), the payload.
   J  one record (JSON)     D  bytes of a pack     E  ends a section (at most SECTION bytes and one object more)
-  Z  ends the answer with the sha256 of all frames before it
-A pack is one section or several; `pack` in the E record says whether it goes on, is whole, or broke off.
+  Z  ends the answer with the sha256 of all frames before it but the bytes of packs, of which each E has that
+A pack is one section or several; `pack` in the E record says whether it goes on ("more"), is "whole" or "broken", or
+is whole in this one section and holds nothing but "files".
 Names are bytes and need not be UTF-8, so they travel as text of one character per byte (latin-1).
 """
 
@@ -20,6 +21,7 @@ from typing import IO, Any
 MAGIC = b"PIFLEET-RESULTS 2\n"
 SECTION = 8_000_000
 CHUNK = 1 << 20
+HEAD = 5  # bytes of a frame before its payload
 BATCH = 24_000  # a record's list is cut here, far below the 64 KiB that the receiver takes
 ALIVE_SECONDS = 5
 
@@ -70,7 +72,7 @@ class Answer:
         with self._lock:
             if self._open:
                 data = frame(kind, payload)
-                self._digest.update(data)
+                self._digest.update(data[:HEAD] if kind == b"D" else data)
                 self._out.write(data)
                 self._out.flush()
 
@@ -91,7 +93,7 @@ class Answer:
             self.record(kind=kind, items=batch)
 
     def section(self, data: bytes, pack: str) -> None:
-        """One section; `pack` is "whole" when the pack ends with it, "more" or "broken"."""
+        """One section that is a pack, "whole" or of "files"."""
         section = Section(self._frame)
         section.write(data)
         section.end(pack)

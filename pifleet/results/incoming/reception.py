@@ -10,6 +10,7 @@ from pifleet.results.capture.terms import storable
 from pifleet.results.incoming import records
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.names import path_problem, said, shown
+from pifleet.results.store.files import Files
 from pifleet.results.store.homegit import HomeGit, PackSink
 from pifleet.results.units import TREES, Unit
 
@@ -17,21 +18,22 @@ Progress = Callable[[str, int], None]
 
 
 class Reception:
-    """Feed it every frame in order, then `close` it; `units` is what arrived.
+    """Feed it every frame in order, then `close` it; `units` is what arrived. `files` takes the packs of files.
 
     `known` are the units of the newest generation by key, `state` the digest of all of them. `answer` is called once,
     with whether the far end remembers that state, when it asks what home has.
     """
 
-    def __init__(self, git: HomeGit, limits: Limits, known: Mapping[str, Unit], state: str,
+    def __init__(self, git: HomeGit, files: Files, limits: Limits, known: Mapping[str, Unit], state: str,
                  answer: Callable[[bool], None], progress: Progress | None) -> None:
         self.units: dict[bytes, Unit] = {}
-        self._git, self._limits, self._known, self._state = git, limits, known, state
+        self._git, self._files, self._limits, self._known, self._state = git, files, limits, known, state
         self._answer, self._progress = answer, progress
         self._open: Unit | None = None
         self._sink: PackSink | None = None
         self._asked = self._whole = False
-        self._section, self._section_bytes = hashlib.sha256(), 0
+        self._section: list[bytes] = []
+        self._section_bytes = 0
 
     def take(self, kind: bytes, payload: bytes, received: int) -> None:
         """One frame. Raises Refusal."""
@@ -51,7 +53,7 @@ class Reception:
 
     def close(self) -> None:
         """Raises Refusal proto.schema when something announced did not follow."""
-        if self._open or self._sink:
+        if self._open or self._sink or self._section:
             raise Refusal("proto.schema", "the answer ended inside a unit or a pack")
         needed = {b"sessions"} | ({b"workspace"} if b"." not in self.units else set())
         trees = {unit.path for unit in self.units.values() if unit.kind == "tree"}
@@ -149,18 +151,30 @@ class Reception:
         self._section_bytes += len(payload)
         if self._section_bytes > self._limits.section or not payload:
             raise Refusal("limit.section", f"a section of more than {self._limits.section} bytes, or an empty frame")
-        self._section.update(payload)
-        if self._sink is None:
-            self._sink = PackSink(self._git, self._limits)
-        self._sink.write(payload)
+        self._section.append(payload)
 
     def _section_end(self, end: records.SectionEnd) -> None:
-        if (end.bytes, end.sha256) != (self._section_bytes, self._section.hexdigest()):
+        digest = hashlib.sha256()
+        for payload in self._section:
+            digest.update(payload)
+        if (end.bytes, end.sha256) != (self._section_bytes, digest.hexdigest()):
             raise Refusal("proto.digest", "the digest of a section differs")
-        self._section, self._section_bytes = hashlib.sha256(), 0
+        section, self._section, self._section_bytes = self._section, [], 0
         if end.pack == "broken":
             self.abort()
-        elif end.pack == "whole" and self._sink:
+        elif end.pack == "files":
+            if self._sink:
+                raise Refusal("proto.schema", "a pack of files inside of a pack")
+            self._files.take(b"".join(section))
+        else:
+            self._sunk(section, whole=end.pack == "whole")
+
+    def _sunk(self, section: Iterable[bytes], *, whole: bool) -> None:
+        if self._sink is None:
+            self._sink = PackSink(self._git, self._limits)
+        for payload in section:
+            self._sink.write(payload)
+        if whole:
             sink, self._sink = self._sink, None
             sink.finish()
 

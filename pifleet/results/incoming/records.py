@@ -102,7 +102,7 @@ class Fatal(_Record):
 class SectionEnd(_Record):
     bytes: Count
     sha256: Sha256
-    pack: Literal["more", "whole", "broken"]
+    pack: Literal["more", "whole", "broken", "files"]
 
 
 class End(_Record):

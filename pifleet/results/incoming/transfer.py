@@ -99,7 +99,7 @@ class Transfer:
         self._magic()
         count = words = 0
         while True:
-            head = self._exactly(5)
+            head = self._exactly(framing.HEAD)
             kind, size = head[:1], struct.unpack(">I", head[1:])[0]
             if size > self.limits.frame:
                 raise Refusal("limit.frame", f"a frame of {size} bytes; at most {self.limits.frame} are taken")
@@ -110,7 +110,7 @@ class Transfer:
                 count, words = count + 1, words + size
             if count > self.limits.records or words > self.limits.words:
                 raise Refusal("limit.records", f"{count} records of {words} bytes; that is more than is taken")
-            self._digest.update(head + payload)
+            self._digest.update(head if kind == b"D" else head + payload)  # of data each section has its own
             yield kind, payload
         from pifleet.results.incoming import records
 

@@ -34,7 +34,7 @@ def put_together(file: File, descriptor: int, contents: Contents, old: File, sou
         at += size
     for oid, size in blocks(file, contents):
         if oid not in there or not _copy(source, there[oid], size, descriptor):
-            contents.objects.copy(oid, descriptor)
+            contents.copy_blob(oid, descriptor)
 
 
 def _copy(source: int, at: int, size: int, descriptor: int) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from pifleet.results.limits import Limits, Refusal
+from pifleet.results.store.files import Files
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.store.row import Row
 from pifleet.results.store.trees import LINK_MODE, TREE_MODE, Objects
@@ -46,10 +48,13 @@ class File:
 
 
 class Contents:
-    """Reads the files of units out of one store (or its quarantine); a context manager over one git process."""
+    """Reads the files of units out of one store (or its quarantine); a context manager over one git process.
 
-    def __init__(self, git: HomeGit, limits: Limits) -> None:
-        self._git, self._limits = git, limits
+    What just `came` is read without git, of which all else is asked.
+    """
+
+    def __init__(self, git: HomeGit, limits: Limits, came: Files | None = None) -> None:
+        self._git, self._limits, self._came = git, limits, came
         self.objects = Objects(git)
         self._row: Row | None = None
 
@@ -102,16 +107,23 @@ class Contents:
     def copy(self, file: File, descriptor: int) -> None:
         """Write a file's bytes to a descriptor. Raises Refusal git.connectivity."""
         for oid in self.blobs(file):
-            if not (self._row and self._row.copy(oid, descriptor)):
-                self.objects.copy(oid, descriptor)
+            self.copy_blob(oid, descriptor)
+
+    def copy_blob(self, oid: str, descriptor: int) -> None:
+        """Write a blob's bytes to a descriptor. Raises Refusal git.connectivity."""
+        if (parts := self._came.read(oid) if self._came else None) is not None:
+            write(parts, descriptor)
+        elif not (self._row and self._row.copy(oid, descriptor)):
+            self.objects.copy(oid, descriptor)
 
     @contextlib.contextmanager
     def ahead(self, files: Sequence[File]) -> Iterator[None]:
         """Meanwhile these, in their order, are read before they are copied. Another order or file costs time only."""
-        if len(files) < _FEW:
+        asked = [file.oid for file in files if not (file.link or file.blocks or self._size(file.oid) is not None)]
+        if len(asked) < _FEW:
             yield
             return
-        with Row(self._git, (file.oid for file in files if not file.link and not file.blocks)) as self._row:
+        with Row(self._git, asked) as self._row:
             try:
                 yield
             finally:
@@ -141,8 +153,21 @@ class Contents:
 
     def sizes(self, files: Sequence[File]) -> dict[str, int]:
         """Oid -> bytes of every file that is there. Raises Refusal git.connectivity for what is no file."""
-        wanted = {file.oid for file in files if not file.blocks}
-        found = {oid: size for oid, (kind, size) in self.objects.sizes(wanted).items() if kind == "blob"}
-        if len(found) < len(wanted):
+        found = {file.oid: file.size if file.blocks else self._size(file.oid) for file in files}
+        wanted = [oid for oid, size in found.items() if size is None]
+        asked = {oid: size for oid, (kind, size) in self.objects.sizes(wanted).items() if kind == "blob"}
+        if len(asked) < len(wanted):
             raise Refusal("git.connectivity", "something in a tree that should be a file is none")
-        return found | {file.oid: file.size or 0 for file in files if file.blocks}
+        return {oid: asked[oid] if size is None else size for oid, size in found.items()}
+
+    def _size(self, oid: str) -> int | None:
+        """Bytes of a file that just came; None for any other."""
+        return self._came.size(oid) if self._came else None
+
+
+def write(parts: Sequence[memoryview], descriptor: int) -> None:
+    """Write all of them."""
+    for part in parts:
+        left = part
+        while left:
+            left = left[os.write(descriptor, left) :]

@@ -19,6 +19,7 @@ from pifleet.results.capture.trees import commit_content, tree_content
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.store import loose, packed
 from pifleet.results.store.caches import borrow, caches, seed
+from pifleet.results.store.files import Files
 from pifleet.results.store.homegit import HomeGit
 from pifleet.results.store.packs import adopt, consolidate, crowded
 from pifleet.results.store.refs import refs_of
@@ -81,6 +82,12 @@ class Store:
             return False
         oldest = min((fact.st_mtime for fact in facts), default=time.time())
         return time.time() - oldest > _QUARANTINE_SECONDS or sum(fact.st_size for fact in facts) > self.limits.wire
+
+    def files(self, quarantine: HomeGit) -> Files:
+        """What takes packs of files into the quarantine."""
+        packs = self.folder / "objects" / "pack"
+        there = quarantine.sizes if any(packs.glob("*.idx")) else lambda _: ()
+        return Files(self._incoming / "pack", packs, self.limits, there)
 
     def held(self) -> bytes:
         """The 20 byte ids, one after the other, of all objects in the quarantine."""

@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pifleet.results.capture.framing import SECTION
 from pifleet.results.limits import Limits, Refusal
 from pifleet.results.store.homegit import HomeGit, PackSink, check
 
 MANY = 40
+_MOST = 8  # times as many, whatever their size
 _CHUNK = 1 << 20
 _TRAILER = 20
 _WINDOW = 10
@@ -51,8 +53,12 @@ def packed(source: HomeGit, asked: bytes, *options: str) -> Iterator[bytes]:
 
 
 def crowded(folder: Path) -> bool:
-    """Whether a store has so many packs that looking through all of them costs."""
-    return sum(1 for _ in (folder / "objects" / "pack").glob("*.idx")) > MANY
+    """Whether a store has so many packs that looking through all of them costs.
+
+    One large pull brings dozens of whole sections, and to copy these at once would cost more than looking through them.
+    """
+    sizes = [path.stat().st_size for path in (folder / "objects" / "pack").glob("*.pack")]
+    return sum(size < SECTION // 2 for size in sizes) > MANY or len(sizes) > _MOST * MANY
 
 
 def consolidate(git: HomeGit, folder: Path, limits: Limits) -> None:
