@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ class Shells(Farm):
         """The same farm, with more said about these developers."""
         developers = self.overlay["pifleet_developers"]
         more = {name: {**developers[name], **said} for name, said in changed.items()}
-        return Shells(self.lab, self.folder, {**self.overlay, "pifleet_developers": {**developers, **more}})
+        return replace(self, overlay={**self.overlay, "pifleet_developers": {**developers, **more}})
 
 
 def overlay(lab: Lab, folder: Path, release: tuple[str, list[dict[str, str]]], key: Path) -> Mapping[str, Any]:

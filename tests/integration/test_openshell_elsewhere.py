@@ -2,65 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
+from tests.integration.guests import Guests, relay
 from tests.integration.shells import HOST, Shells
 from tests.lab.fixtures import started
-from tests.lab.hosts import Host
 
 CLIENT = "farm-1"
 PORT, RELAYED = 17670, 27670
 NAMES = ("dora/main", "ed/main")
 MTLS = "/var/lib/pifleet/openshell/client/config/openshell/gateways/pifleet/mtls"
-RELAY = """
-import socket, sys, threading
-listen, port, to, to_port = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-def pump(source, target):
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-    except OSError:
-        pass
-    for end in (source, target):
-        try:
-            end.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-server = socket.create_server((listen, port))
-while True:
-    near, _ = server.accept()
-    far = socket.create_connection((to, to_port))
-    for pair in ((near, far), (far, near)):
-        threading.Thread(target=pump, args=pair, daemon=True).start()
-"""
-
-
-class Guests(Shells):
-    """A fleet whose only host reaches the gateway of the other one."""
-
-    @property
-    def sources(self) -> list[str]:
-        known = {name: str(self.folder / name) for name in ("ca.crt", "tls.crt", "tls.key")}
-        host = {"pifleet_gateway_url": f"https://127.0.0.1:{PORT}",
-                "pifleet_gateway_tls": {"ca": known["ca.crt"], "cert": known["tls.crt"], "key": known["tls.key"]}}
-        group = {"pifleet_openshell_gateways": {"hosts": {CLIENT: host}}}
-        (self.folder / "addresses.yml").write_text(self.lab.inventory())
-        (self.folder / "inventory.json").write_text(json.dumps({"all": {"vars": self.overlay, "children": group}}))
-        return [str(self.folder / "inventory.json"), str(self.folder / "addresses.yml")]
-
-    def with_overlay(self, **said: Any) -> Guests:
-        return Guests(self.lab, self.folder, {**self.overlay, **said})
-
-
-def relay(host: Host, listen: str, port: int, to: str, to_port: int) -> None:
-    """A way to a port for as long as the host is there, as an administrator's tunnel would be."""
-    host.inside("tee", "/root/relay.py", input=RELAY)
-    words = f"python3 /root/relay.py {listen} {port} {to} {to_port}"
-    host.inside("sh", "-c", f"setsid {words} >/dev/null 2>&1 </dev/null &")
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +24,12 @@ def guests(shells: Shells, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         (folder / name).write_text(str(lab.host(HOST).inside("cat", f"{MTLS}/{name}")) + "\n")
     relay(lab.host(HOST), "0.0.0.0", RELAYED, "127.0.0.1", PORT)
     relay(lab.host(CLIENT), "127.0.0.1", PORT, lab.host(HOST).address, RELAYED)
+    tls = {"ca": str(folder / "ca.crt"), "cert": str(folder / "tls.crt"), "key": str(folder / "tls.key")}
     made = Guests(lab, folder, {
         **shells.overlay, "pifleet_fleet": "guests", "pifleet_results": str(folder / "results"),
         "pifleet_models": {"lab": shells.overlay["pifleet_models"]["lab"]},
         "pifleet_developers": {"dora": {"repos": ["web"]}, "ed": {"repos": ["web"]}},
-    })
+    }, client=CLIENT, gateway={"pifleet_gateway_url": f"https://127.0.0.1:{PORT}", "pifleet_gateway_tls": tls})
     yield made
     made.pifleet("remove", *NAMES, "--yes", "--discard", "dora", "--discard", "ed")
 
