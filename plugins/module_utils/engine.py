@@ -3,9 +3,11 @@ It must not know what any image or container is for."""
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import socket
+import tarfile
 from urllib.parse import urlencode
 
 SOCKETS = ("/run/docker.sock", "/var/run/docker.sock")
@@ -121,3 +123,14 @@ def _message(content):
         return json.loads(content)["message"].strip()
     except (ValueError, KeyError, TypeError):
         return content.decode("utf-8", "replace").strip()
+
+
+def packed(texts, mode=0o644):
+    """Files as a tar archive, which is how an engine takes them."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name, text in sorted(texts.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), mode
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return made.getvalue()

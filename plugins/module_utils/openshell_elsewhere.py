@@ -6,6 +6,7 @@ import shlex
 import threading
 
 from ansible_collections.pifleet.fleet.plugins.module_utils import openshell_seen as seen
+from ansible_collections.pifleet.fleet.plugins.module_utils.engine import packed
 from ansible_collections.pifleet.fleet.plugins.module_utils.openshell import Client, ShellError, command_alone
 
 AGENT_FOLDER = "/home/pi/.pi/agent"
@@ -76,7 +77,7 @@ class There:
 
     def give(self, found, texts):
         """Settings as files of the sandbox's user: only an engine could give it files of root's."""
-        self._ssh(found, ["sh", "-c", GIVE, "sh", AGENT_FOLDER, *sorted(texts)], seen.packed(texts))
+        self._ssh(found, ["sh", "-c", GIVE, "sh", AGENT_FOLDER, *sorted(texts)], packed(texts))
 
     def forget(self, _found):
         """A gateway that has forgotten a sandbox is asked for nothing more."""

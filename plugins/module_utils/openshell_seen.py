@@ -9,7 +9,7 @@ import tarfile
 from concurrent import futures
 
 from ansible_collections.pifleet.fleet.plugins.module_utils import openshell_trust as trust
-from ansible_collections.pifleet.fleet.plugins.module_utils.engine import EngineError
+from ansible_collections.pifleet.fleet.plugins.module_utils.engine import EngineError, packed
 from ansible_collections.pifleet.fleet.plugins.module_utils.openshell import Client, programs, said
 
 LABEL = "openshell.ai/sandbox-"
@@ -46,17 +46,6 @@ class Here:
         """Remove the container of a sandbox that its gateway has forgotten."""
         if found["container"]:
             self.engine.delete("/containers/%s" % found["container"], {"force": "1"})
-
-
-def packed(texts):
-    """Files as a tar archive."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as archive:
-        for name, text in sorted(texts.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o644
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    return made.getvalue()
 
 
 def observe(spec, engine, agents):

@@ -4,10 +4,9 @@ It must not know what the layer is for."""
 
 import io
 import json
-import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError
+from ansible_collections.pifleet.fleet.plugins.module_utils.engine import Engine, EngineError, packed
 
 DOCUMENTATION = """
 module: image_layer
@@ -22,18 +21,6 @@ options:
 """
 
 LABEL = "io.pifleet.openshell"
-
-
-def packed(files):
-    """The build context as a tar file."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as archive:
-        for name, text in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(text.encode()), 0o755
-            archive.addfile(entry, io.BytesIO(text.encode()))
-    data.seek(0)
-    return data
 
 
 def fits(found, base, params):
@@ -61,7 +48,7 @@ def ensure(engine, params, check):
         done.append("built")
         if not check:
             query = {"t": params["name"], "networkmode": "none", "forcerm": "1"}
-            for _ in engine.messages("/build", query, packed(params["files"])):
+            for _ in engine.messages("/build", query, io.BytesIO(packed(params["files"], 0o755))):
                 pass
             found = engine.get("/images/%s/json" % params["name"])
     other = engine.find("/images/%s/json" % params["also"])
