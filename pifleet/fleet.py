@@ -123,12 +123,14 @@ class Connection:
 @dataclass(frozen=True)
 class Gateway:
     """An OpenShell gateway that others run: its `url`, the `image` that it makes sandboxes from (empty: the fleet's
-    own), and what its client knows it by, PEM texts and the source of the key; none on plain loopback."""
+    own), and what its client knows it by, PEM texts and the source of the key; none on plain loopback. The client's
+    certificate ends at `until` (seconds since 1970)."""
 
     url: str
     image: str = ""
     ca: str = ""
     certificate: str = ""
+    until: int = 0
     key: SecretSource | None = None
 
 

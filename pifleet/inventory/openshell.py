@@ -23,6 +23,7 @@ URL, TLS, IMAGE = "pifleet_gateway_url", "pifleet_gateway_tls", "pifleet_gateway
 NONE = Model("", "")
 FILES = {"ca", "cert", "key"}
 TLS_WANTED = "name the three files of a client of this gateway: {ca: PATH, cert: PATH, key: PATH}"
+CERTIFICATE_WANTED = "name a file with the client's certificate, as PEM"
 ADDRESS = Text(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?|http://(?:127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5}",
                "use https://HOST:PORT, or http://127.0.0.1:PORT where the host itself reaches it so")
 REFERENCE = Text(r"[a-z0-9][a-zA-Z0-9._/:@-]*:[a-zA-Z0-9._-]+", "use the whole name of an image, such as HOST/NAME:TAG")
@@ -80,7 +81,20 @@ def gateway(host: str, variables: Mapping[str, Any], groups: Sequence[str], fold
         mistakes.add(path("hosts", host, TLS), "nothing" if tls is None else "something else", TLS_WANTED)
         return None
     ca, certificate = (folder.certificates(tls[name], path("hosts", host, TLS, name)) for name in ("ca", "cert"))
-    return Gateway(url, str(image), ca, certificate, SecretSource("file", str(folder.at(tls["key"]))))
+    until = _end_of(certificate)
+    if certificate and not until:
+        mistakes.add(path("hosts", host, TLS, "cert"), show(tls["cert"]), CERTIFICATE_WANTED)
+    return Gateway(url, str(image), ca, certificate, until, SecretSource("file", str(folder.at(tls["key"]))))
+
+
+def _end_of(certificate: str) -> int:
+    """When a certificate ends, 0 where the text is none."""
+    from cryptography import x509
+
+    try:
+        return int(x509.load_pem_x509_certificate(certificate.encode()).not_valid_after_utc.timestamp())
+    except ValueError:
+        return 0
 
 
 def _may_be_elsewhere(fleet: Fleet, box: Sandbox) -> bool:

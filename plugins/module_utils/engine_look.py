@@ -24,6 +24,8 @@ def look(spec, looking):
     shell = spec.get("openshell")
     if shell and not shell["gateway"]["own"]:
         there = looking.one("openshell", lambda: openshell_elsewhere.observe(spec), {})
+        if there and not there["gateway"]["answers"]:  # nothing else tells whether its sandboxes are there
+            looking.unknown["openshell"] = there["gateway"]["error"]
         return {**look({**spec, "openshell": None}, looking), "openshell": there}
     state = looking.one("engine", lambda: _engine_state(engine))
     if not state or not state["answers"]:

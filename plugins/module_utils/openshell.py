@@ -79,9 +79,17 @@ class Client:
         try:
             found = self.json("status")
         except ShellError as error:
-            return {"answers": False, "version": "", "error": str(error)}
+            return {"answers": False, "version": "", "error": self._ended() or str(error)}
         version = str(found.get("version") or "")
         return {"answers": bool(version), "version": version, "error": "" if version else str(found.get("status"))}
+
+    def _ended(self):
+        """What is said of a client whose certificate has ended: its gateway just cuts it off, without a reason."""
+        until = self.gateway["until"]
+        if not until or until > time.time():
+            return ""
+        return "the client's certificate ended on %s: name a new one in pifleet_gateway_tls" % time.strftime(
+            "%Y-%m-%d", time.gmtime(until))
 
     def require(self):
         """Raise ShellError unless command and gateway are of the generation and version that they should be."""

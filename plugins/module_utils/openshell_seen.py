@@ -66,7 +66,7 @@ def look(spec, way, own):
         **own, "workspaces": {}, "left": [], "sandboxes": {},
         "gateway": {**own["gateway"], "registered": trust.registered(gateway), "answers": False, "version": ""},
     }
-    status = {"answers": False, "error": "not registered"}
+    status = {"answers": False, "error": "its client does not know it yet"}
     if not os.path.exists(client.program):
         answer["programs"] = {}
     elif answer["gateway"]["registered"]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from tests.integration.guests import Guests, relay
-from tests.integration.shells import HOST, Shells
+from tests.integration.shells import HOST, TLS, Shells
 from tests.lab.fixtures import started
 
 CLIENT = "farm-1"
 PORT, RELAYED = 17670, 27670
 NAMES = ("dora/main", "ed/main")
 MTLS = "/var/lib/pifleet/openshell/client/config/openshell/gateways/pifleet/mtls"
+# A certificate for the client's own key by the right authority, which ended a year ago.
+ENDED = f"""
+cd {TLS} && openssl req -new -key client/tls.key -subj /CN=openshell-client -out /tmp/old.csr &&
+openssl x509 -req -in /tmp/old.csr -CA ca.crt -CAkey ca.key -not_before 20250101000000Z -not_after 20250102000000Z &&
+rm /tmp/old.csr
+"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +98,24 @@ def test_another_version_is_refused_before_anything_is_changed_and_both_are_name
     assert version in str(done.json["outcomes"])
     assert "pi-fay" not in working.pifleet("openshell", CLIENT, "--", "workspace", "list").out
     working.repaired()
+
+
+def test_that_a_clients_certificate_has_ended_is_said_and_a_new_one_is_brought(
+    working: Guests, shells: Shells
+) -> None:
+    (working.folder / "ended.crt").write_text(shells.as_root(ENDED))
+    files = {**working.gateway["pifleet_gateway_tls"], "cert": str(working.folder / "ended.crt")}
+    ended = replace(working, gateway={**working.gateway, "pifleet_gateway_tls": files})
+    refused, plan, doctor = ended.provision(), ended.plan(), ended.pifleet("doctor")
+    said = "the client's certificate ended on 2025-01-02"
+
+    assert refused.code == 1
+    assert said in str(refused.json["outcomes"])
+    assert {step["item"]: said in step["why"] for step in plan.json["steps"]} == {
+        "gateway of others": True, "sandbox": True, "web": False}
+    assert said in " ".join(doctor.out.split())
+    working.repaired()
+    assert working.pifleet("exec", "dora", "--", "true").code == 0
 
 
 def test_a_workspace_of_somebody_else_is_left_alone(working: Guests, shells: Shells) -> None:

@@ -26,7 +26,7 @@ JOURNEY = (
 )
 # Libraries that cost; each is imported inside the function that needs it, and by whom.
 HEAVY = {
-    "ansible": {"inventory"}, "ansible_runner": {"converge"},
+    "ansible": {"inventory"}, "ansible_runner": {"converge"}, "cryptography": {"inventory"},
     "fabric": {"connection"}, "paramiko": {"connection"},
     "kubernetes": {"kube"}, "websocket": {"kube"}, "urllib3": {"kube"},
     "pydantic": {"inventory", "results"}, "pydantic_core": {"inventory"},

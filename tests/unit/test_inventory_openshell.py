@@ -10,7 +10,7 @@ import pytest
 
 from pifleet.desired import host_spec
 from pifleet.errors import BadInput
-from pifleet.fleet import OPENSHELL
+from pifleet.fleet import OPENSHELL, Fleet
 from tests.unit.inventories import ABSENT, fleet
 
 SUM = "0" * 64
@@ -68,6 +68,18 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 ADDRESS = "use https://HOST:PORT, or http://127.0.0.1:PORT where the host itself reaches it so"
+# One that was good for the first day of 2025.
+ENDS = 1735776000
+CERTIFICATE = """
+-----BEGIN CERTIFICATE-----
+MIIBBzCBraADAgECAgEBMAoGCCqGSM49BAMCMA0xCzAJBgNVBAMMAnBpMB4XDTI1
+MDEwMTAwMDAwMFoXDTI1MDEwMjAwMDAwMFowDTELMAkGA1UEAwwCcGkwWTATBgcq
+hkjOPQIBBggqhkjOPQMBBwNCAAQrv4vAZnV+kiohF8xcaWKA/4G98bNpRdIHSDTE
+0VJ3NQr3VCFedYxer1PJij7g28Qr+klGjmi/WWkVuJ2mGA8sMAoGCCqGSM49BAMC
+A0kAMEYCIQDBoFM9PTfogEnPFO/RC42Dubakq5gYLuqGZEaLSdvvkAIhAI1vFHsm
+ydhYnytOaqmPqefIMWPPBeJaVzcIkF1vLgV7
+-----END CERTIFICATE-----
+"""
 TLS = "name the three files of a client of this gateway: {ca: PATH, cert: PATH, key: PATH}"
 
 
@@ -75,12 +87,17 @@ def others(**variables: Any) -> dict[str, Any]:
     return {"groups/pifleet_openshell_gateways": {"hosts": {"lab": variables}}, "developers/ana/model": "claude"}
 
 
-def test_a_gateway_that_others_run_is_known_by_files_and_offers_the_pattern(tmp_path: Path) -> None:
-    (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nca\n")
-    (tmp_path / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\nclient\n")
+def with_certificate(folder: Path, text: str) -> Fleet:
+    """The fleet of a gateway whose client's certificate this is."""
+    (folder / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nca\n")
+    (folder / "tls.crt").write_text(text)
     files = {"ca": "ca.crt", "cert": "tls.crt", "key": "tls.key"}
-    made = fleet(tmp_path, {**copy.deepcopy(GOOD), **others(
+    return fleet(folder, {**copy.deepcopy(GOOD), **others(
         pifleet_gateway_url="https://gw.example.com:17670", pifleet_gateway_tls=files), "developers/ana/host": "lab"})
+
+
+def test_a_gateway_that_others_run_is_known_by_files_and_offers_the_pattern(tmp_path: Path) -> None:
+    made = with_certificate(tmp_path, CERTIFICATE)
     spec = host_spec(made, "lab", made.sandboxes[:1], Path("/cache"))
 
     assert made.hosts_offering(OPENSHELL) == ("farm-3", "lab")
@@ -88,7 +105,16 @@ def test_a_gateway_that_others_run_is_known_by_files_and_offers_the_pattern(tmp_
     assert spec["openshell"]["gateway"]["endpoint"] == "https://gw.example.com:17670"
     assert [entry["secret"] for entry in spec["secrets"]] == ["gateway:lab:key"]
     assert spec["openshell"]["gateway"]["client"].startswith("/var/lib/pifleet/")
+    assert spec["openshell"]["gateway"]["until"] == ENDS
     assert spec["services"] == []
+
+
+def test_a_certificate_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as raised:
+        with_certificate(tmp_path, "-----BEGIN CERTIFICATE-----\nclient\n")
+
+    assert [str(mistake) for mistake in raised.value.mistakes] == [
+        'hosts.lab.pifleet_gateway_tls.cert: saw "tls.crt"; name a file with the client\'s certificate, as PEM']
 
 
 REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [

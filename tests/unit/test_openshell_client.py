@@ -108,11 +108,25 @@ def test_a_gateway_that_stays_silent_is_an_error_and_a_slow_sandbox_is_none() ->
     Starting(silent=0, found_again=10**9).settle(0.01)
 
 
-def test_a_command_that_is_not_there_is_an_error_and_no_answer() -> None:
-    gateway = {"bin": "/nonexistent", "name": "x", "client": "/", "client_user": "nobody-here"}
+NOWHERE = {"bin": "/nonexistent", "name": "x", "client": "/", "client_user": "nobody-here", "until": 0}
 
+
+def test_a_command_that_is_not_there_is_an_error_and_no_answer() -> None:
     with pytest.raises(openshell.ShellError):
-        openshell.Client(gateway).call("status")
+        openshell.Client(NOWHERE).call("status")
+
+
+@pytest.mark.parametrize(("until", "error"), [
+    (1735776000, "the client's certificate ended on 2025-01-02: name a new one in pifleet_gateway_tls"),
+    (0, "the openshell command did not start"), (99999999999, "the openshell command did not start"),
+])
+def test_a_gateway_that_does_not_answer_a_client_whose_certificate_has_ended_is_known_by_that(
+    until: int, error: str
+) -> None:
+    said = openshell.Client({**NOWHERE, "until": until}).status()
+
+    assert not said["answers"]
+    assert said["error"].startswith(error)
 
 
 @pytest.mark.parametrize(("text", "words", "wanted"), [

@@ -57,6 +57,17 @@ def test_what_differs_of_client_and_gateway_is_one_step_of_the_clients_role(name
     assert [(step.item, step.part) for step in found if step.kind == "host"] == [(item, CLIENT_PART)]
 
 
+def test_where_it_does_not_answer_that_is_said_and_nothing_is_taken_for_missing() -> None:
+    gateway = {"answers": False, "version": "", "registered": True, "error": "connection refused"}
+    found = [step for step in compare(wanted(), {
+        "openshell": {**good(), "gateway": gateway, "workspaces": {}, "sandboxes": {}},
+        "unknown": {"openshell": "connection refused"}}) if step]
+
+    assert [(step.item, step.why) for step in found if step.kind != "repo"] == [
+        ("gateway of others", "answers, version differ: connection refused"),
+        ("sandbox", "cannot be seen: connection refused")]
+
+
 def test_settings_for_all_sandboxes_are_the_business_of_whoever_runs_the_gateway() -> None:
     seen = good()
     seen["gateway"]["settings"] = {"ocsf_json_enabled": "true"}

@@ -119,7 +119,7 @@ def _gateway(fleet: Fleet) -> dict[str, Any]:
         "own": True, "name": GATEWAY, "generation": GENERATION, "driver": DRIVER, "version": fleet.openshell.version,
         "engine": fleet.openshell.engine,
         "endpoint": f"https://127.0.0.1:{PORT}", "namespace": _namespace(fleet), "config": str(CONFIG),
-        "auth": "mtls",
+        "auth": "mtls", "until": 0,  # its own certificates end in 4096
         "trust": {"ca.crt": str(TLS / "ca.crt"), "tls.crt": str(TLS / "client" / "tls.crt"),
                   "tls.key": str(TLS / "client" / "tls.key")},
         "packages_dir": str(ROOT / "packages"), "backups": str(ROOT / "backups"), "kept": str(KEPT),

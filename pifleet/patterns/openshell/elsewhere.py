@@ -43,7 +43,7 @@ def gateway(fleet: Fleet, host: Host, of: Gateway) -> dict[str, Any]:
     trust = folder_of(host) / "trust"
     return {
         "own": False, "name": GATEWAY, "version": fleet.openshell.version, "endpoint": of.url,
-        "auth": "mtls" if of.key else "plaintext",
+        "auth": "mtls" if of.key else "plaintext", "until": of.until,
         "trust": {name: str(trust / name) for name in ("ca.crt", "tls.crt", "tls.key") if of.key},
         "packages_dir": str(ROOT / "packages"), "bin": str(BIN_ALONE), "client": str(client_of(host).folder),
         "client_user": CLIENT_USER, "incoming": str(ROOT / "incoming"),

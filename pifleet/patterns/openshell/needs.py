@@ -42,6 +42,9 @@ def _elsewhere(host: str, version: str, seen: Json) -> Check:
     programs, there = (seen["openshell"].get(key) or {} for key in ("programs", "gateway"))
     if not there.get("registered") or programs.get("command") != version:
         return Check(host, "gateway of others", "warn", "its client is not here yet", try_="pifleet provision")
-    text = f"version {there['version']}" if there.get("answers") else str(there.get("error") or "does not answer")
-    return Check.of(host, "gateway of others", there.get("version") == version, text,
+    if not there.get("answers"):
+        # No failure, which would leave the host alone: another address or certificate is brought by provision.
+        return Check(host, "gateway of others", "warn", f"it does not answer: {there['error']}",
+                     try_=f"see that it runs and its address leads there; pifleet openshell {host} -- status asks it")
+    return Check.of(host, "gateway of others", there["version"] == version, f"version {there['version']}",
                     f"pifleet_openshell.version says {version}: pin its own, or ask whoever runs it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pifleet.fleet import Sandbox
@@ -21,9 +22,9 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
         return
     host, seen = str(spec["host"]), observed.get("openshell") or {}
     yield from (_gateway if wanted["gateway"]["own"] else _elsewhere)(host, wanted["gateway"], seen)
-    for workspace in wanted["workspaces"]:
-        yield from _workspace(host, workspace, (seen.get("workspaces") or {}).get(workspace["name"]))
     image, unseen = (seen.get("image") or {}).get("id"), (observed.get("unknown") or {}).get("openshell", "")
+    for workspace in () if unseen else wanted["workspaces"]:
+        yield from _workspace(host, workspace, (seen.get("workspaces") or {}).get(workspace["name"]))
     for box in wanted["sandboxes"]:
         yield from _sandbox(host, box, _of(seen, box["workspace"], box["name"]), image, unseen)
     yield from _orphans(host, spec["fleet"], wanted["sandboxes"], seen)
@@ -84,7 +85,7 @@ def _gateway(host: str, wanted: Json, seen: Json) -> Iterator[Step | None]:
     there = seen.get("gateway") or ABSENT
     if there.get("answers"):  # what is set for all of a gateway decides over what each sandbox may
         running |= {"settings": {}, "policy_of_all": False}
-    yield item(host, "host", "openshell gateway", GATEWAY_PART, running, there)
+    yield _told(item(host, "host", "openshell gateway", GATEWAY_PART, running, there), there)
     image = {"base": wanted["image"]["hash"], "user": wanted["image"]["user"], "seed_name": True}
     yield item(host, "image", wanted["image"]["name"], "pi_image", image, seen.get("image") or ABSENT)
 
@@ -96,7 +97,12 @@ def _elsewhere(host: str, wanted: Json, seen: Json) -> Iterator[Step | None]:
                seen.get("programs") or ABSENT)
     running = {"registered": True, "answers": True, "version": version, "policy_of_all": False}
     there = seen.get("gateway") or ABSENT
-    yield item(host, "host", "gateway of others", CLIENT_PART, running, {"policy_of_all": False, **there})
+    yield _told(item(host, "host", "gateway of others", CLIENT_PART, running, {"policy_of_all": False, **there}), there)
+
+
+def _told(step: Step | None, there: Json) -> Step | None:
+    """The step with what was said instead of an answer."""
+    return replace(step, why=f"{step.why}: {there['error']}") if step and there.get("error") else step
 
 
 def _workspace(host: str, wanted: Json, seen: Json | None) -> Iterator[Step | None]:
