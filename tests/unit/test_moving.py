@@ -163,7 +163,7 @@ SHARED = [
     ("a container after a micro-VM", "gondolin", "docker",
      [f"{ROOT}/out", f"{ROOT}/machine", f"{ROOT}/etc/place.json", f"{ROOT}/etc/machine.json"]),
     ("a gateway's sandbox after a container", "docker", "openshell",
-     [f"{ROOT}/{name}" for name in ("etc", "net", "workspace", "home")]),
+     [f"{ROOT}/{name}" for name in ("etc", "net", "workspace", "home", "repos.json")]),
     ("a container after a gateway's sandbox", "openshell", "docker", ["/var/lib/pifleet/openshell/incoming/ana-main"]),
 ]
 

@@ -42,7 +42,7 @@ def removal(_: Fleet, __: str, boxes: Sequence[Sandbox], ___: Sequence[Sandbox])
 
 def paths(box: Sandbox) -> list[PurePosixPath]:
     """See `pifleet.patterns.Pattern`."""
-    return [box.root, *(box.root / name for name in ("etc", "net", "workspace", "home"))]
+    return [box.root, *(box.root / name for name in ("etc", "net", "workspace", "home", "repos.json"))]
 
 
 def needs(_: Fleet, __: str, ___: object) -> Iterator[Check]:

@@ -77,8 +77,8 @@ def removal(_: Fleet, __: str, boxes: Sequence[Sandbox], ___: Sequence[Sandbox])
 
 def paths(box: Sandbox) -> list[PurePosixPath]:
     """See `pifleet.patterns.Pattern`; by place.json a look knows that a sandbox is of this pattern."""
-    folders = [box.root / name for name in ("etc", "net", "out", "machine", "workspace", "home")]
-    return [box.root, *folders, *(box.root / "etc" / name for name in ("place.json", "machine.json"))]
+    inner = [box.root / name for name in ("etc", "net", "out", "machine", "workspace", "home", "repos.json")]
+    return [box.root, *inner, *(box.root / "etc" / name for name in ("place.json", "machine.json"))]
 
 
 def services() -> list[dict[str, Any]]:
