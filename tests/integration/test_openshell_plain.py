@@ -103,7 +103,7 @@ def test_where_the_tunnel_is_down_that_is_said_and_it_works_again_once_it_is_up(
     assert (run.code, done.code) == (255, 1)
     assert "OpenShell gateway does not answer" in run.err
     assert rows
-    assert all("does not answer" in row["error"]["saw"] and row["error"]["try"] for row in rows)
+    assert all("does not answer" in row["error"]["headline"] and row["error"]["try"] for row in rows)
     until(lambda: working.plan().json["steps"] == [], seconds=120)
 
 
