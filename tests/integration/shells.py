@@ -104,7 +104,8 @@ class Shells(Farm):
         """Provision once more, until nothing is left to do."""
         done = self.provision()
         assert done.code == 0, done.err + done.out
-        assert self.plan().json["steps"] == []
+        left = self.plan().json["steps"]
+        assert left == [], left
         return done
 
     def with_developers(self, **changed: Mapping[str, Any]) -> Shells:
