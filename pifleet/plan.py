@@ -173,6 +173,16 @@ def _client(host: str, name: str, seen: Json | None, unknown: Json) -> Step | No
     return step if why else None
 
 
+def repos(host: str, box: Json, observed: Json, part: str) -> Iterator[Step | None]:
+    """A step for each repository that a sandbox does not have yet; one that is there is never touched."""
+    heads = observed["repos"].get(box["title"]) or {}
+    for repo in box["repos"]:
+        after = {"url": repo["url"], "ref": repo["ref"]}
+        why = f"not cloned yet: {repo['url']} at {repo['ref']}"
+        missing = heads.get(repo["name"]) is None
+        yield Step("repo", host, box["title"], repo["name"], "create", why, part, ABSENT, after) if missing else None
+
+
 def at_work(seen: Json) -> bool:
     """Whether pi is at work inside; what the probe could not see may be."""
     agent = seen.get("agent")

@@ -3,10 +3,8 @@ It must not know how anything is asked or told."""
 
 from __future__ import annotations
 
-from pifleet.desired import egress
 from pifleet.desired.gateway import SCRIPTED_PATH
 from pifleet.desired.inside import EGRESS_PORT, MODEL_PORT
-from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Say
 from pifleet.report import Check
@@ -33,7 +31,7 @@ def ask(fleet: Fleet, driver: Driver, box: Sandbox, say: Say) -> Found:
                      scripted=_GATEWAY + SCRIPTED_PATH),
         outside,
         found.tried(fleet, driver, box, say, proxy=("127.0.0.1", EGRESS_PORT), kinds=found.EVERYTHING),
-        found.reached(driver, box, say, _allowed(box, outside), _PROXY),
+        found.reached(driver, box, say, parts.allowed(box, outside), _PROXY),
     )
 
 
@@ -46,15 +44,9 @@ def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
         closed.names_of_keys(rows, said.inside),
         closed.keys(rows, said.outside),
         *closed.ways_out(rows, said.tried),
-        *parts.egress(rows, _allowed(box, said.outside), said.reached),
+        *parts.egress(rows, parts.allowed(box, said.outside), said.reached),
         parts.gateway(rows, said.inside),
         *parts.pi(rows, fleet, said.inside, prompted=True),
         *parts.repos(rows, box, said.inside),
         *(rows.left_open(name, text) for name, text in LEFT_OPEN),
     ]
-
-
-def _allowed(box: Sandbox, outside: closed.Json) -> tuple[Destination, ...]:
-    """Everything that its list means on its host, as that tells what its own clients are configured for."""
-    clients = outside.get("clients")
-    return egress.reach(box, clients if isinstance(clients, dict) else {})

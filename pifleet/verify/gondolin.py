@@ -5,9 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pifleet.desired import egress
 from pifleet.desired.gateway import SCRIPTED_PATH
-from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Say
 from pifleet.patterns.gondolin.desired import MODEL_PORT, PROXY, PROXY_PORT, START_SECONDS
@@ -38,7 +36,7 @@ def ask(fleet: Fleet, driver: Driver, box: Sandbox, say: Say) -> Found:
     return Found(
         {**beside_pi, "repos": work.get("repos")}, outside,
         found.tried(fleet, driver, box, say, proxy=(PROXY, PROXY_PORT), kinds=(), place="tools"),
-        found.reached(driver, box, say, _allowed(box, outside), f"http://{PROXY}:{PROXY_PORT}", place="tools"),
+        found.reached(driver, box, say, parts.allowed(box, outside), f"http://{PROXY}:{PROXY_PORT}", place="tools"),
     )
 
 
@@ -53,15 +51,9 @@ def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
         closed.names_of_keys(rows, said.inside),
         closed.keys(rows, said.outside),
         *closed.ways_out(rows, said.tried),
-        *parts.egress(rows, _allowed(box, said.outside), said.reached),
+        *parts.egress(rows, parts.allowed(box, said.outside), said.reached),
         parts.gateway(rows, said.inside),
         *parts.pi(rows, fleet, said.inside, prompted=True),
         *parts.repos(rows, box, said.inside),
         *(rows.left_open(name, text) for name, text in LEFT_OPEN),
     ]
-
-
-def _allowed(box: Sandbox, outside: closed.Json) -> tuple[Destination, ...]:
-    """Everything that its list means on its host, as that tells what its own clients are configured for."""
-    clients = outside.get("clients")
-    return egress.reach(box, clients if isinstance(clients, dict) else {})

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pifleet.desired.egress import reach
 from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.report import Check
@@ -45,6 +46,12 @@ def repos(rows: Rows, box: Sandbox, inside: Json) -> Iterator[Check]:
         text = "missing or damaged" if not head else f"whole, at {head}, " + (
             "holds its base" if base else "its base is not known" if base is None else "its base is gone")
         yield rows.check(f"repo {name}", bool(head) and base is not False, text)
+
+
+def allowed(box: Sandbox, outside: Json) -> tuple[Destination, ...]:
+    """Everything that its list means on its host, as that tells what its own clients are configured for."""
+    clients = outside.get("clients")
+    return reach(box, clients if isinstance(clients, dict) else {})
 
 
 def egress(rows: Rows, allowed: Sequence[Destination], reached: object, sets: Sequence[str] = ()) -> Iterator[Check]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pifleet.fleet import Sandbox
 from pifleet.patterns.docker.desired import PART
-from pifleet.plan import ABSENT, Json, Step, at_work, differ
+from pifleet.plan import Json, Step, at_work, differ, repos
 
 # What the engine can change in a running container (docs: Docker Engine API, "Update a container").
 LIVE_FIELDS = frozenset({"cpus", "memory", "memory_swap", "pids", "restart"})
@@ -54,13 +54,7 @@ def _title(name: str, container: Json) -> str:
 
 
 def _sandbox(host: str, image: Json, box: Json, observed: Json) -> Iterator[Step | None]:
-    heads = observed["repos"].get(box["title"]) or {}
-    for repo in box["repos"]:
-        there = heads.get(repo["name"]) is not None
-        why = "" if there else f"not cloned yet: {repo['url']} at {repo['ref']}"
-        after = {"url": repo["url"], "ref": repo["ref"]}
-        step = Step("repo", host, box["title"], repo["name"], "create", why, PART, ABSENT, after)
-        yield None if there else step
+    yield from repos(host, box, observed, PART)
     seen = observed["containers"].get(box["container"]["name"])
     image_id = (observed["images"].get(image["name"]) or {}).get("id")
     unseen = observed.get("unknown", {})

@@ -8,7 +8,7 @@ from typing import Any
 
 from pifleet.fleet import Sandbox
 from pifleet.patterns.gondolin.desired import PART, QEMU_PART, RUNTIME_PART, SERVICE
-from pifleet.plan import ABSENT, Json, Step, at_work, item
+from pifleet.plan import ABSENT, Json, Step, at_work, item, repos
 from pifleet.versions import numbers
 
 WAYS = ("kvm", "tcg")
@@ -89,13 +89,7 @@ def _changing(spec: Json, paths: Json) -> set[str]:
 
 
 def _sandbox(host: str, box: Json, observed: Json, changing: set[str]) -> Iterator[Step | None]:
-    heads = observed["repos"].get(box["title"]) or {}
-    for repo in box["repos"]:
-        there = heads.get(repo["name"]) is not None
-        why = "" if there else f"not cloned yet: {repo['url']} at {repo['ref']}"
-        after = {"url": repo["url"], "ref": repo["ref"]}
-        step = Step("repo", host, box["title"], repo["name"], "create", why, PART, ABSENT, after)
-        yield None if there else step
+    yield from repos(host, box, observed, PART)
     found = observed["gondolin"].get("sandboxes", {}).get(box["id"])
     if found and changing.intersection(box["service"]["reads"]):
         found = {**found, "service": {**found["service"], "current": False}}
