@@ -18,14 +18,15 @@ LAB = os.environ.get("PIFLEET_LAB", "bench")
 AT_ONCE, RUNS, BAR = (1, 4), 3, 1.1
 # The guest gets what the example's has: 1 GiB, without what pifleet keeps for the host's side (docs/gondolin.md).
 MEMORY = "1792m"
-# pi stays at work after its first answer, so that all of it can be looked at.
-SCRIPT = 'CALL bash {"command": "uname -r"}\nCALL bash {"command": "sleep 10"}\nSAY done'
+# pi stays at work after its first answer until it is let go, so that all of them can be looked at.
+SCRIPT = ('CALL bash {"command": "uname -r"}\n'
+          'CALL bash {"command": "until [ -e measured ]; do sleep 1; done"}\nSAY done')
 # Starts commands at once and waits until each has had its first answer; then tells seconds, and what its processes,
 # those of these users and it have spent of the processor (proc_pid_stat(5), children that ended included) and hold
 # of memory, shared pages shared (proc_pid_smaps(5), Pss).
 _MEASURE = """
 import json, os, subprocess, sys, time
-commands, uids = json.loads(sys.argv[1])
+commands, uids, folders = json.loads(sys.argv[1])
 started = time.monotonic()
 running = [subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) for argv in commands]
 for one in running:
@@ -41,12 +42,17 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
             memory += sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
     except OSError:
         pass
+for folder in folders:
+    open(folder + "/measured", "w").close()
 for one in running:
     one.stdout.read()
     one.wait()
+for folder in folders:
+    os.unlink(folder + "/measured")
 print(json.dumps([seconds, ticks / os.sysconf("SC_CLK_TCK"), memory]))
 """
-Start = Callable[[int], Sequence[str]]
+# The command of one of several, and the folder of the host that it works in.
+Start = Callable[[int], tuple[Sequence[str], str]]
 
 
 def cases(folder: Path) -> dict[str, Callable[[], Iterator[Row]]]:
@@ -69,12 +75,14 @@ def _measured(folder: Path) -> Iterator[Row]:
 
 
 def _rows(farm: Micro) -> Iterator[Row]:
-    def ours(number: int) -> Sequence[str]:
-        return [*PLACE, f"d{number}-main", "agent", "/workspace", "pi", "--mode", "json", "-p", SCRIPT]
+    def ours(number: int) -> tuple[Sequence[str], str]:
+        argv = [*PLACE, f"d{number}-main", "agent", "/workspace", "pi", "--mode", "json", "-p", SCRIPT]
+        return argv, f"{ROOT}/d{number}-main/workspace"
 
-    def theirs(number: int) -> Sequence[str]:
-        farm.sh(f"install -d -o {example.USER} {example.HOME}/p{number}")
-        return example.pi(farm, f"p{number}", "--mode", "json", "-p", SCRIPT)
+    def theirs(number: int) -> tuple[Sequence[str], str]:
+        folder = f"{example.HOME}/p{number}"
+        farm.sh(f"install -d -o {example.USER} {folder}")
+        return example.pi(farm, f"p{number}", "--mode", "json", "-p", SCRIPT), folder
 
     for count in AT_ONCE:
         users = [f"pi-d{number}" for number in range(count)]
@@ -92,14 +100,15 @@ def _run(farm: Micro, start: Start, count: int, users: Sequence[str]) -> tuple[f
     uids = [int(farm.sh(f"id -u {user}")) for user in users]
     farm.sh("while pgrep -f '^qemu-system' >/dev/null; do sleep 0.2; done")
     before = _spent(farm, uids)
-    asked = json.dumps([[list(start(number)) for number in range(count)], uids])
+    commands, folders = zip(*(start(number) for number in range(count)), strict=True)
+    asked = json.dumps([commands, uids, folders])
     seconds, spent, memory = json.loads(farm.host.inside("python3", "-I", "-c", _MEASURE, asked))
     return seconds, spent - before, memory
 
 
 def _spent(farm: Micro, uids: Sequence[int]) -> float:
     """What the processes that these users have already spent."""
-    return float(json.loads(farm.host.inside("python3", "-I", "-c", _MEASURE, json.dumps([[], uids])))[1])
+    return float(json.loads(farm.host.inside("python3", "-I", "-c", _MEASURE, json.dumps([[], uids, []])))[1])
 
 
 def _disk(farm: Micro, path: str) -> int:
