@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pifleet.fleet import KUBE_LABEL, Host
-from pifleet.kube import within
+from pifleet.kube import own, within
 from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
 from pifleet.kube.pods import OWNER, container_of, state_of, trouble_of, waits_for
 from pifleet.kube.warnings import warning
@@ -38,11 +38,17 @@ ASKED_AT_ONCE = 16
 
 def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
     """What there is of a fleet on a cluster, in the sections of `pifleet.observe.SHAPE` that a cluster has, and
-    `cluster`. Raises HostFailed."""
+    `cluster`; of who may not list namespaces only their own. Raises HostFailed."""
     label = f"app.kubernetes.io/managed-by=pifleet,{KUBE_LABEL}fleet={spec['fleet']}"
     with Api(host) as api:
         version = api.request("GET", "/version")
-        namespaces = {one["metadata"]["name"]: one for one in api.listed(path("v1", "namespaces"))}
+        system = {"id": "kubernetes", "version": version["gitVersion"]}
+        try:
+            namespaces = {one["metadata"]["name"]: one for one in api.listed(path("v1", "namespaces"))}
+        except ApiRefused as error:
+            if error.code != own.FORBIDDEN:
+                raise
+            return {"os": system, "cluster": own.look(api, version["gitVersion"], spec["cluster"]["sandboxes"])}
         objects = {f"Namespace {name}": _stripped(one, "Namespace", "v1") for name, one in namespaces.items()
                    if _is_ours(one, spec["fleet"])}
         for kind, (group, resource) in OURS.items():
@@ -53,7 +59,7 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
         nodes = list(_if_allowed(api, "v1", "nodes"))
         daemons = _if_allowed(api, "apps/v1", "daemonsets")
         return {
-            "os": {"id": "kubernetes", "version": version["gitVersion"]},
+            "os": system,
             "memory": sum(_bytes(node["status"]["allocatable"]["memory"]) for node in nodes),
             "foreign": list(_foreign(spec, namespaces)),
             "cluster": {
@@ -67,6 +73,8 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
                                   for name in image.get("names") or ()}),
                 "enforcer": next((ENFORCERS[name] for one in daemons if (name := one["metadata"]["name"]) in ENFORCERS),
                                  ""),
+                "own": False,
+                "hidden": [],
             },
         }
 
@@ -110,7 +118,7 @@ def _if_allowed(api: Api, group: str, resource: str) -> Iterator[Json]:
     try:
         yield from api.listed(path(group, resource))
     except ApiRefused as error:
-        if error.code != 403:
+        if error.code != own.FORBIDDEN:
             raise
 
 

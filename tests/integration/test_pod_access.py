@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from contextlib import closing, suppress
@@ -28,6 +29,7 @@ all:
     pifleet_models: {{dry: {{api: scripted}}}}
     pifleet_developers:
       ana: {{ssh_keys: []}}
+      bo: {{ssh_keys: []}}
   children:
     pifleet_clusters:
       hosts: {{lab: {{pifleet_kube_context: lab, pifleet_kubeconfig: {kubeconfig}}}}}
@@ -131,3 +133,11 @@ def test_the_verb_writes_a_file_for_its_owner_and_verbs_work_with_it(both, run: 
     (tmp_path / "inventory.yml").write_text(INVENTORY.format(kubeconfig="ana.kubeconfig"))
     assert run("stop", "ana").exit_code == 0
     assert run("start", "ana").exit_code == 0
+
+    shown = run("status", "-o", "json")
+    assert shown.exit_code == 0, shown.output
+    said = {box["sandbox"]: box["state"] for box in json.loads(shown.stdout)["sandboxes"]}
+    assert said == {"ana/main": "running", "bo/main": "unknown"}
+    planned = run("plan")
+    assert planned.exit_code == 1
+    assert "rights: a kubeconfig that sees its own sandboxes only" in planned.output

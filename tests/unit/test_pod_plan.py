@@ -10,7 +10,7 @@ import pytest
 
 from pifleet.fleet import Model, Sandbox
 from pifleet.patterns import compare
-from pifleet.patterns.pod import needs
+from pifleet.patterns.pod import needs, seen
 from pifleet.patterns.pod.desired import removal
 from pifleet.patterns.pod.fields import differences, put_right
 from pifleet.plan import Step
@@ -265,3 +265,20 @@ def test_a_removal_names_what_goes_and_a_namespace_goes_with_its_last_sandbox() 
     assert going([ana], [more, bo]) == own[:1]
     assert going([ana, more], [bo]) == [own[0], [*own[1], "Namespace acme-ana"]]
     assert going([bo], []) == [[*own[2], "Namespace acme-bo", "Namespace acme-pifleet"]]
+
+
+def test_who_sees_only_their_own_sandboxes_plans_nothing_and_is_told() -> None:
+    own = {**SEEN, "cluster": {**SEEN["cluster"], "objects": {}, "pods": {}, "own": True, "hidden": ["bo/main"]}}
+
+    assert list(compare(SPEC, own)) == []
+    [check] = needs(FLEET, "prod", own)
+    assert (check.verdict, check.name) == ("fail", "rights")
+
+
+def test_a_sandbox_that_may_not_be_seen_is_not_called_missing() -> None:
+    own = {"cluster": {**SEEN["cluster"], "own": True, "hidden": ["bo/main"], "objects": {}}}
+
+    found = {one.title: seen(own, one) for one in FLEET.sandboxes}
+    assert found["ana/main"] is None
+    assert found["bo/main"]
+    assert found["bo/main"]["state"] == "unknown"

@@ -18,6 +18,10 @@ def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
     """See `pifleet.patterns.Pattern`."""
     cluster, there = fleet.hosts[host].cluster, seen["cluster"]
     assert cluster
+    if there["own"]:
+        yield Check.of(host, "rights", False, "a kubeconfig that sees its own sandboxes only",
+                       "use the operator's pifleet_kubeconfig")
+        return
     version = str(there["version"])
     yield Check.of(host, "version", numbers(version.lstrip("v"))[:2] >= OLDEST, f"Kubernetes {version}",
                    f"use Kubernetes {OLDEST[0]}.{OLDEST[1]} or newer")

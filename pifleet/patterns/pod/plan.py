@@ -21,7 +21,7 @@ SHOWN = 3
 def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
     """See `pifleet.patterns.Pattern`. Shapes: `desired.extend`'s and those of pifleet/kube/look.py."""
     wanted = spec["cluster"]
-    if not wanted:
+    if not wanted or observed["cluster"]["own"]:
         return
     host, there = str(spec["host"]), observed["cluster"]
     for entry in wanted["objects"]:
@@ -35,6 +35,8 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
 def seen(observed: Json, box: Sandbox) -> Json | None:
     """See `pifleet.patterns.Pattern`."""
     there = observed.get("cluster")
+    if there and box.title in there["hidden"]:
+        return {"replicas": None, "state": "unknown", "image": None, "agent": None}
     return _sandbox(there, box.title) if there else None
 
 
