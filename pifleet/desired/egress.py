@@ -78,16 +78,32 @@ def files(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None = 
     return [
         *(one(names.PROGRAMS / name, content.role_file(PART, name), "0755") for name in (PART, "egress_log")),
         *(one(FOLDER / "pages" / name, content.role_file(PART, name)) for name in PAGES),
-        one(FOLDER / "squid.conf", _squid(sandboxes, clients, proxy, config_id(sandboxes, clients, proxy))),
-        one(FOLDER / "front.conf", _front(sandboxes)),
+        one(FOLDER / "squid.conf", squid_conf(sandboxes, clients, proxy)),
+        one(FOLDER / "front.conf", front_conf(sandboxes)),
         one(FOLDER / "rules.nft", _rules(sandboxes, clients, proxy)),
         one(FOLDER / "parent", f"{_parent(proxy)}{' login' if proxy and proxy.auth else ''}\n"),
     ]
 
 
-def config_id(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None = None) -> str:
+def squid_conf(
+    sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None = None, port: int = PORT
+) -> str:
+    """squid's whole configuration; it answers health questions with its own hash, and listens on this port."""
+    return _squid(sandboxes, clients, proxy, port, config_id(sandboxes, clients, proxy, port))
+
+
+def front_conf(sandboxes: Sequence[Sandbox], port: int = PORT) -> str:
+    """The configuration of the nginx that leads each sandbox's socket to squid, from an address of its own."""
+    described = [{"socket": str(box.egress_socket), "address": box.egress_address} for box in sandboxes]
+    return render(f"{PART}/templates/front.conf.j2", module=STREAM_MODULE, user=names.EGRESS_USER, port=port,
+                  sandboxes=described)
+
+
+def config_id(
+    sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None = None, port: int = PORT
+) -> str:
     """16 hex digits over squid's configuration without them; squid says them when it is asked for its health."""
-    return names.digest(_squid(sandboxes, clients, proxy, ""))[:16]
+    return names.digest(_squid(sandboxes, clients, proxy, port, ""))[:16]
 
 
 def services() -> list[dict[str, Any]]:
@@ -126,13 +142,13 @@ def _parent(proxy: Proxy | None) -> str:
     return urlsplit(proxy.url).netloc if proxy else ""
 
 
-def _squid(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None, config: str) -> str:
+def _squid(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None, port: int, config: str) -> str:
     described: list[dict[str, Any]] = [
         {"id": box.id, "title": box.title, "address": box.egress_address, "groups": _groups(reach(box, clients))}
         for box in sandboxes
     ]
     return render(
-        f"{PART}/templates/squid.conf.j2", config_id=config, port=PORT, folder=str(LOG), pages=str(FOLDER / "pages"),
+        f"{PART}/templates/squid.conf.j2", config_id=config, port=port, folder=str(LOG), pages=str(FOLDER / "pages"),
         log_program=str(names.PROGRAMS / "egress_log"), connections=CONNECTIONS, sandboxes=described,
         never=[*NEVER4, *NEVER6], private=[*PRIVATE4, *PRIVATE6], private_tos=hex(PRIVATE_DSCP << 2),
         ports=sorted({group["port"] for box in described for group in box["groups"]}), parent=_parent(proxy),
@@ -151,12 +167,6 @@ def _groups(destinations: Sequence[Destination]) -> list[dict[str, Any]]:
         {"number": number, "port": port, "plain": plain, "private": private, "names": [one.name for one in members]}
         for number, ((port, plain, private), members) in enumerate(ordered)
     ]
-
-
-def _front(sandboxes: Sequence[Sandbox]) -> str:
-    described = [{"socket": str(box.egress_socket), "address": box.egress_address} for box in sandboxes]
-    return render(f"{PART}/templates/front.conf.j2", module=STREAM_MODULE, user=names.EGRESS_USER, port=PORT,
-                  sandboxes=described)
 
 
 def _rules(sandboxes: Sequence[Sandbox], clients: Clients, proxy: Proxy | None) -> str:

@@ -70,6 +70,9 @@ def check_pods(fleet: Fleet, mistakes: Mistakes) -> None:
             if name in fleet.models and fleet.models[name].proxy_auth:
                 mistakes.add(path(*where, "model"), show(name), "use a model without proxy_auth: in a cluster nobody "
                              "is root to read that and go on as somebody else")
-        if box.pattern == POD and (box.egress or box.egress_sets):
-            mistakes.add(path(*where, "egress"), "a list",
-                         "use []: this version of pifleet lets pods reach their models and nothing else")
+        if box.pattern == POD and box.egress_sets:
+            mistakes.add(path(*where, "egress"), show(", ".join(box.egress_sets)), "name the hosts, or a set of "
+                         "pifleet_egress_sets: a cluster has no clients of its own to follow")
+        if box.pattern == POD and box.egress and fleet.egress_proxy:
+            mistakes.add(path(*where, "egress"), "a list beside pifleet_egress_proxy", "use []: in this version of "
+                         "pifleet no proxy stands on the way out of a cluster")

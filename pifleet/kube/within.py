@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pifleet.errors import PifleetError
 from pifleet.fleet import Host
 from pifleet.kube.client import Api, Json
-from pifleet.kube.exec import Pod, start
+from pifleet.kube.exec import Pod
 from pifleet.kube.pods import OWNER, container_of, state_of
+from pifleet.kube.said import said
 from pifleet.patterns.pod.box import REPOS
-from pifleet.stream import StreamTimeout
 from pifleet.threads import side_by_side
 
 ASKED_AT_ONCE = 16
-ASK_SECONDS = 20
 # A kubelet's own period of looking at such files, and as much again (docs: "Mounted ConfigMaps are updated").
 READ_WITHIN = timedelta(seconds=150)
 AT_WORK = "cat /proc/[0-9]*/comm 2>/dev/null | grep -cx pi; true"
@@ -58,28 +56,10 @@ def _read_by_all(api: Api, one: Json) -> bool:
 def agent(host: Host, name: str) -> Json | None:
     """How many processes of pi's are in a pod; None where nobody inside could say."""
     namespace, _, pod = name.partition("/")
-    said = _said(host, Pod(namespace, pod, "pi"), ["sh", "-c", AT_WORK])
-    return {"processes": int(said)} if said and said.strip().isdigit() else None
+    count = said(host, Pod(namespace, pod, "pi"), ["sh", "-c", AT_WORK])
+    return {"processes": int(count)} if count and count.strip().isdigit() else None
 
 
 def _asked(host: Host, box: Mapping[str, Any], wanted: list[str]) -> dict[str, bool] | None:
-    said = _said(host, Pod(box["namespace"], box["pod"], "pi"), ["sh", "-c", WHICH, "which", *wanted])
-    return None if said is None else {name: name in said.splitlines() for name in wanted}
-
-
-def _said(host: Host, pod: Pod, argv: list[str]) -> str | None:
-    """What a command inside prints, within bounds; None where it did not come to its end."""
-    try:
-        with Api(host) as api:
-            stream = start(api, pod, argv, "/")
-            try:
-                stream.end()
-                said = b""
-                while more := stream.read(1 << 12, ASK_SECONDS):
-                    said = (said + more)[:1 << 14]
-                good = stream.wait(ASK_SECONDS) == 0
-            finally:
-                stream.close()
-    except (PifleetError, StreamTimeout, OSError):
-        return None
-    return said.decode(errors="replace") if good else None
+    there = said(host, Pod(box["namespace"], box["pod"], "pi"), ["sh", "-c", WHICH, "which", *wanted])
+    return None if there is None else {name: name in there.splitlines() for name in wanted}

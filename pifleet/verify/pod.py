@@ -3,8 +3,10 @@ It must not know how anything is asked or told."""
 
 from __future__ import annotations
 
+from pifleet.desired import egress
 from pifleet.desired.gateway import SCRIPTED_PATH
 from pifleet.desired.inside import EGRESS_PORT, MODEL_PORT
+from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Sandbox
 from pifleet.operate import Say
 from pifleet.patterns.pod.objects import UID
@@ -34,7 +36,8 @@ def ask(fleet: Fleet, driver: Driver, box: Sandbox, say: Say) -> Found:
     inside = found.inside(driver, box, say, {}, health=f"{_GATEWAY}/.pifleet/health", scripted=_GATEWAY + SCRIPTED_PATH)
     proxy, near = ("127.0.0.1", EGRESS_PORT), [(_API, outside["api"], 443)] if "api" in outside else []
     tried = found.tried(fleet, driver, box, say, proxy=proxy, kinds=found.EVERYTHING, near=near)
-    return Found(inside, outside, tried)
+    reached = found.reached(driver, box, say, _allowed(box), f"http://{proxy[0]}:{proxy[1]}")
+    return Found(inside, outside, tried, reached)
 
 
 def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
@@ -48,12 +51,17 @@ def judge(fleet: Fleet, box: Sandbox, said: Found, rows: Rows) -> list[Check]:
         closed.names_of_keys(rows, said.inside),
         _network(rows, said.tried),
         *closed.ways_out(rows, tried),
-        *parts.egress(rows, (), said.reached),
+        *parts.egress(rows, _allowed(box), said.reached),
         parts.gateway(rows, said.inside),
         *parts.pi(rows, fleet, said.inside, prompted=True),
         *parts.repos(rows, box, said.inside),
         *(rows.left_open(name, text) for name, text in LEFT_OPEN),
     ]
+
+
+def _allowed(box: Sandbox) -> tuple[Destination, ...]:
+    """Everything that its list means; in a cluster there are no clients that it could follow."""
+    return egress.reach(box, egress.NOT_SEEN)
 
 
 def _network(rows: Rows, tried: object) -> Check:

@@ -91,9 +91,13 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
       "developers/ana/model": "claude"},
      ['pifleet_developers.ana.sandboxes.main.model: saw "claude"; use a model without proxy_auth: '
       "in a cluster nobody is root to read that and go on as somebody else"]),
-    ("a way out of a pod", {**prod(), "developers/ana/egress": ["pip"]},
-     ["pifleet_developers.ana.sandboxes.main.egress: saw a list; "
-      "use []: this version of pifleet lets pods reach their models and nothing else"]),
+    ("what a cluster's own clients reach", {**prod(), "developers/ana/egress": ["pip"]},
+     ["pifleet_developers.ana.sandboxes.main.egress: saw \"pip\"; name the hosts, or a set of pifleet_egress_sets: "
+      "a cluster has no clients of its own to follow"]),
+    ("a proxy on the way out of a cluster",
+     {**prod(), "vars/pifleet_egress_proxy": "http://proxy.lan:3128", "developers/ana/egress": ["a.example.com"]},
+     ["pifleet_developers.ana.sandboxes.main.egress: saw a list beside pifleet_egress_proxy; use []: in this version "
+      "of pifleet no proxy stands on the way out of a cluster"]),
 ]
 
 

@@ -45,7 +45,7 @@ class Ways:
         self.behind.settimeout(10)
         self.door = self._run("enter", "--port", str(self.port), "--tokens", str(folder / "tokens"), "--sandboxes",
                               str(folder / "sandboxes"), "--open", str(folder / "open"))
-        self.way = self._run("leave", "--to", f"127.0.0.1:{self.port}", "--name", "ana-main", "--token",
+        self.way = self._run("leave", "--to", f"model=127.0.0.1:{self.port}", "--name", "ana-main", "--token",
                              str(folder / "token"), "--sockets", str(folder / "out"))
         until(folder / "open")
         until(folder / "out" / "model.sock")

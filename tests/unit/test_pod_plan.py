@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from pifleet.egress import NEVER4, PRIVATE4, Destination
 from pifleet.fleet import Model, Sandbox
 from pifleet.patterns import compare
 from pifleet.patterns.pod import needs, seen
 from pifleet.patterns.pod.desired import removal
 from pifleet.patterns.pod.fields import differences, put_right
+from pifleet.patterns.pod.objects import key_of
 from pifleet.plan import Step
 from pifleet.secret import SecretSource
 from tests.unit.clusters import as_it_should_be, box, fleet, spec
@@ -105,6 +107,10 @@ DRIFT: list[tuple[str, Callable[[dict[str, Any]], Any], str, str, str]] = [
      STATEFUL, "replace", "spec.template.spec.hostAliases.198.18.0.9"),
     ("a service for others", lambda o: o["Service acme-pifleet/gateway"]["spec"]["selector"].update(more="x"),
      "Service acme-pifleet/gateway", "change", "spec.selector.more differs"),
+    ("a proxy that lets more out", lambda o: o["NetworkPolicy acme-pifleet/egress"]["spec"]["egress"].append({}),
+     "NetworkPolicy acme-pifleet/egress", "change", "spec.egress differs"),
+    ("a proxy with another list", lambda o: o["ConfigMap acme-pifleet/egress-0"]["data"].update(part="all"),
+     "ConfigMap acme-pifleet/egress-0", "change", "data.part differs"),
     ("a gateway without replicas", lambda o: o["Deployment acme-pifleet/gateway"]["spec"].update(replicas=0),
      "Deployment acme-pifleet/gateway", "change", "spec.replicas differs"),
     ("a sandbox without replicas", lambda o: o[STATEFUL]["spec"].update(replicas=0),
@@ -219,6 +225,29 @@ def test_a_workspace_that_nobody_could_look_into_is_not_cloned_into() -> None:
     found = changed(lambda there: (there["repos"].clear(), there["pods"].pop("acme-ana/pi-ana-main-0")))
 
     assert [(step.kind, step.item) for step in found] == [("sandbox", "pod")]
+
+
+def test_the_proxys_way_out_is_what_the_lists_say_and_nothing_private_but_where_they_do() -> None:
+    def ways_out(*listed: Destination) -> list[tuple[list[int], list[str] | None]]:
+        made = spec(fleet(box("ana/main", egress=listed), box("bo/main"), models=MODELS))
+        [policy] = [entry["object"]["spec"] for entry in made["cluster"]["objects"]
+                    if key_of(entry["object"]) == "NetworkPolicy acme-pifleet/egress"]
+        return [([port["port"] for port in way["ports"]], way["to"][0]["ipBlock"]["except"] if "to" in way else None)
+                for way in policy["egress"]]
+
+    names = ([53, 53], None)
+    assert ways_out() == [names]
+    assert ways_out(Destination("a.example.com", 443), Destination("git.lan", 8443, private=True)) == [
+        names, ([443], [*NEVER4, *PRIVATE4]), ([8443], [*NEVER4])]
+
+
+def test_another_list_makes_another_proxy_and_no_other_pod() -> None:
+    before, after = (spec(fleet(box("ana/main", egress=listed), models=MODELS))["cluster"]["objects"]
+                     for listed in ((), (Destination("a.example.com", 443),)))
+
+    changed = {key_of(one["object"]) for one in after if one not in before}
+    assert changed == {f"{kind} acme-pifleet/egress" for kind in ("NetworkPolicy", "Deployment")} | {
+        "ConfigMap acme-pifleet/egress-0"}
 
 
 def test_a_key_is_never_in_a_spec() -> None:

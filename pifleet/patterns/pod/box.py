@@ -9,6 +9,8 @@ from pifleet import content
 from pifleet.desired import egress, inside, pi
 from pifleet.fleet import KUBE_LABEL, PROGRAMS, Sandbox
 from pifleet.patterns.pod.namespace import (
+    EGRESS,
+    EGRESS_PORT,
     GATEWAY,
     GATEWAY_PORT,
     HOME_BYTES,
@@ -19,8 +21,8 @@ from pifleet.patterns.pod.namespace import (
 from pifleet.patterns.pod.objects import FROM, POD_PART, UID, Entry, Json, Place, container, limits, manifest, pod
 
 PI, WAY = "pi", "way"
-# A name that no resolver has to know: the pod's own hosts file has it.
-GATEWAY_NAME = "gateway.pifleet"
+# What each socket leads to. The names no resolver has to know: the pod's own hosts file has them.
+WAYS = {"model": (GATEWAY, "gateway.pifleet", GATEWAY_PORT), "egress": (EGRESS, "egress.pifleet", EGRESS_PORT)}
 PASSAGE = "passage"
 TOKEN_FOLDER = "/run/token"  # noqa: S105  a folder
 GRACE_SECONDS = 30
@@ -77,7 +79,10 @@ def _spec(place: Place, box: Sandbox) -> Json:
 
 def _pod(place: Place, box: Sandbox) -> Json:
     image = place.cluster.image or place.fleet.image.name
-    gateway = {FROM: [f"Service {place.cluster.own_namespace}/{GATEWAY}", "spec", "clusterIP"]}
+    aliases = [
+        {"ip": {FROM: [f"Service {place.cluster.own_namespace}/{service}", "spec", "clusterIP"]}, "hostnames": [name]}
+        for service, name, _ in WAYS.values()
+    ]
 
     def mount(name: str, path: str, **more: object) -> Json:
         return {"name": name, "mountPath": path, **more}
@@ -94,8 +99,9 @@ def _pod(place: Place, box: Sandbox) -> Json:
         ])
     way = container(
         WAY, image,
-        ["python3", "-I", f"{inside.ETC}/{PASSAGE}", "leave", "--to", f"{GATEWAY_NAME}:{GATEWAY_PORT}", "--name",
-         box.id, "--token", f"{TOKEN_FOLDER}/token", "--sockets", inside.NET],
+        ["python3", "-I", f"{inside.ETC}/{PASSAGE}", "leave",
+         *(f"--to={kind}={name}:{port}" for kind, (_, name, port) in WAYS.items()),
+         "--name", box.id, "--token", f"{TOKEN_FOLDER}/token", "--sockets", inside.NET],
         resources=limits(WAY_CPUS, WAY_MEMORY, CPU_SHARE),
         volumeMounts=[mount("etc", inside.ETC, readOnly=True), mount("net", inside.NET),
                       mount("token", TOKEN_FOLDER, readOnly=True)])
@@ -103,7 +109,7 @@ def _pod(place: Place, box: Sandbox) -> Json:
         place, SANDBOX_ACCOUNT, containers=[main, way], terminationGracePeriodSeconds=GRACE_SECONDS,
         # No name is looked up from inside: there is nowhere to look.
         dnsPolicy="None", dnsConfig={"nameservers": ["127.0.0.1"]},
-        hostAliases=[{"ip": gateway, "hostnames": [GATEWAY_NAME]}], hostname=box.id,
+        hostAliases=aliases, hostname=box.id,
         volumes=[
             {"name": "etc", "configMap": {"name": box.container, "defaultMode": 0o444}},
             {"name": "token", "secret": {"secretName": box.container, "defaultMode": 0o440}},

@@ -12,8 +12,10 @@ from pifleet.fleet import Fleet, Host, Sandbox
 from pifleet.patterns import Read
 from pifleet.patterns.pod import box as pods
 from pifleet.patterns.pod import namespace
-from pifleet.patterns.pod.gateway import TOKENS, of_gateway
+from pifleet.patterns.pod.door import TOKENS, behind
+from pifleet.patterns.pod.gateway import of_gateway
 from pifleet.patterns.pod.objects import CLUSTER_PART, POD_PART, Place, developers
+from pifleet.patterns.pod.proxy import of_proxy
 
 
 def parts(_: Host) -> tuple[str, ...]:
@@ -26,7 +28,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], _: Clie
     host = fleet.hosts[spec["host"]]
     own = Place(fleet, host)
     people = {name: (Place(fleet, host, name), theirs) for name, theirs in developers(list(boxes)).items()}
-    entries = [*of_gateway(own, boxes)] if boxes else []
+    entries = [*behind(own, boxes), *of_gateway(own, boxes), *of_proxy(own, boxes)] if boxes else []
     for place, theirs in people.values():
         entries += namespace.of_developer(place, theirs)
         entries += [entry for box in theirs for entry in pods.of_sandbox(place, box)]

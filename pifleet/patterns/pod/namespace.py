@@ -13,7 +13,9 @@ SECURITY_VERSION = "v1.33"
 SANDBOX_ACCOUNT = "pi"
 GATEWAY, GATEWAY_PORT = "gateway", 8100
 GATEWAY_LABEL = {"app.kubernetes.io/name": GATEWAY}
-# What stands beside pi in its pod and leads its socket to the gateway.
+EGRESS, EGRESS_PORT = "egress", 8101
+EGRESS_LABEL = {"app.kubernetes.io/name": EGRESS}
+# What stands beside pi in its pod and leads its sockets to the gateway and to the egress proxy.
 WAY_CPUS, WAY_MEMORY = 0.2, 64 << 20
 HOME_BYTES = 2 << 30
 
@@ -28,7 +30,7 @@ def namespace(place: Place) -> Iterator[Entry]:
 
 
 def of_developer(place: Place, boxes: Sequence[Sandbox]) -> Iterator[Entry]:
-    """A developer's namespace: as much as their sandboxes need, the gateway in reach, rights on their own pods."""
+    """A developer's namespace: as much as their sandboxes need, the gateways in reach, rights on their own pods."""
     yield from namespace(place)
     yield Entry(manifest(place, "ResourceQuota", "pifleet", spec={"hard": _quota(place, boxes), "scopes": []}))
     yield Entry(manifest(place, "LimitRange", "pifleet", spec={"limits": [{
@@ -40,8 +42,9 @@ def of_developer(place: Place, boxes: Sequence[Sandbox]) -> Iterator[Entry]:
     yield Entry(manifest(place, "NetworkPolicy", "gateway", spec={
         "podSelector": {"matchLabels": place.labels()}, "policyTypes": ["Egress"], "ingress": [],
         "egress": [{"to": [{"namespaceSelector": _named(place.cluster.own_namespace),
-                            "podSelector": {"matchLabels": GATEWAY_LABEL}}],
-                    "ports": [{"port": GATEWAY_PORT, "protocol": "TCP"}]}]}))
+                            "podSelector": {"matchLabels": label}}],
+                    "ports": [{"port": port, "protocol": "TCP"}]}
+                   for label, port in ((GATEWAY_LABEL, GATEWAY_PORT), (EGRESS_LABEL, EGRESS_PORT))]}))
     for name in (SANDBOX_ACCOUNT, DEVELOPER_ACCOUNT):
         yield Entry(manifest(place, "ServiceAccount", name, automountServiceAccountToken=False))
     yield Entry(manifest(place, "Role", DEVELOPER_ACCOUNT, rules=_rules(boxes)))

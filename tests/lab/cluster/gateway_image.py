@@ -1,4 +1,4 @@
-"""The image of a cluster's gateway: the fleet's own with nginx, from this machine's Debian packages.
+"""The image of a cluster's gateways: the fleet's own with nginx and squid, from this machine's Debian packages.
 
 Owns how one archive becomes another with a layer more; must not know how a runtime takes it in.
 """
@@ -15,22 +15,25 @@ from pathlib import Path
 from tests.lab import engine
 from tests.lab.cluster.images import add
 from tests.lab.engine import CACHE, run
+from tests.lab.image import digest
 
-PACKAGES = ("nginx", "nginx-common")
+# With the libraries that they need and the fleet's image has not.
+PACKAGES = ("nginx", "nginx-common", "libnginx-mod-stream", "squid", "squid-common", "libecap3", "libltdl7",
+            "libnetfilter-conntrack3", "libnfnetlink0")
 
 
 def gateway_image(archive: Path, name: str) -> Path:
     """An archive of the image `name`, made from that of the fleet's image; kept in the lab's cache."""
-    made = CACHE / "cluster" / f"{name.replace('/', '-').replace(':', '-')}.tar"
+    made = CACHE / "cluster" / f"{name.replace('/', '-').replace(':', '-')}-{digest(' '.join(PACKAGES))}.tar"
     with engine.locked(CACHE / "cluster-gateway.lock"):
         if not made.exists():
             partial = made.with_suffix(".part")
-            _write(archive, name, _nginx(), partial)
+            _write(archive, name, _programs(), partial)
             partial.rename(made)
     return made
 
 
-def _nginx() -> bytes:
+def _programs() -> bytes:
     """A layer with the files of the packages."""
     with tempfile.TemporaryDirectory() as folder:
         downloads, tree = Path(folder, "debs"), Path(folder, "tree")
@@ -60,8 +63,8 @@ def _write(archive: Path, name: str, layer: bytes, made: Path) -> None:
                 new.addfile(old.getmember(path), _file(old, path))
             config["rootfs"]["diff_ids"].append(f"sha256:{hashlib.sha256(layer).hexdigest()}")
             config.pop("history", None)
-            manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": [*one["Layers"], "nginx.tar"]}]
-            files = {"nginx.tar": layer, "config.json": json.dumps(config).encode(),
+            manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": [*one["Layers"], "programs.tar"]}]
+            files = {"programs.tar": layer, "config.json": json.dumps(config).encode(),
                      "manifest.json": json.dumps(manifest).encode()}
             for path, content in files.items():
                 add(new, path, content, 0o644)
