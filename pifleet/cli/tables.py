@@ -16,6 +16,7 @@ from pifleet.plan import ENDING, Plan, Step
 from pifleet.report import Check, Outcome, merge, merge_outcomes, names_of
 
 SHOWN_EACH = 4
+LONGEST = 200
 
 
 def show_plan(output: Output, found: Look, *, every_step: bool = False) -> None:
@@ -82,7 +83,7 @@ def verified(did: Did[list[Check]]) -> Outcome:
     broken = [check for check in did.value or () if check.verdict == "fail"]
     if not broken:
         return did.outcome()
-    saw = "\n".join(f"{check.name}: {check.text}" for check in broken)
+    saw = "\n".join(": ".join(filter(None, (check.name, check.text, check.saw[:LONGEST]))) for check in broken)
     trouble = Trouble(f"{did.box.title} is not what it should be", saw, f"host {did.host}", broken[0].try_)
     return Outcome(did.host, did.box.title, "failed", did.seconds, trouble)
 

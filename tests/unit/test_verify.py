@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from pifleet.cli.tables import verified
 from pifleet.egress import Destination
 from pifleet.fleet import Fleet, Host, Limits, Model, Repo, Sandbox
+from pifleet.operate import Did
 from pifleet.patterns.openshell.desired import SANDBOX_UID
 from pifleet.report import Check
 from pifleet.sandbox.verify_agent import PROOF
@@ -220,3 +222,13 @@ class TestPods:
     @pytest.mark.parametrize("tried", [None, "nonsense", {}])
     def test_attempts_that_were_not_made_fail(self, tried):
         assert self.verdicts(tried)["ways out"] == "fail"
+
+
+def test_a_failed_proof_names_what_got_through() -> None:
+    way_out = {**TRIED, "tcp to metadata": {"refused": False, "how": "connected"}}
+    checks = proof("docker").judge(FLEET, BOX, Found(INSIDE, OUTSIDE, way_out, {}), Rows(BOX))
+
+    outcome = verified(Did(BOX, "farm-1", checks))
+
+    assert outcome.error
+    assert "ways out: 2 tried, 1 refused: tcp to metadata (connected)" in outcome.error.saw
