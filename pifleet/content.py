@@ -4,6 +4,7 @@ It must not know what any of that content does."""
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 from pathlib import Path
 
 COLLECTION = ("ansible_collections", "pifleet", "fleet")
@@ -23,6 +24,7 @@ def link_collection(run_dir: Path) -> Path:
     return run_dir
 
 
+@cache
 def role_file(role: str, name: str) -> str:
     """The text of one file that a role carries to hosts."""
     return (root() / "roles" / role / "files" / name).read_text(encoding="utf-8")

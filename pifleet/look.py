@@ -64,7 +64,13 @@ def look(fleet: Fleet, selection: Selection = ALL, emit: Emit = silent, *, keys:
         fleet, {name: _found(fleet, answer) for name, answer in seen.items()},
         {name: 0 if name in unfit else int(answer.data["memory"]) for name, answer in seen.items()},
     )
-    specs = {name: spec(name, placement.on(fleet, name), known_clients(answer)) for name, answer in seen.items()}
+
+    def wanted_on(name: str, answer: Observed) -> Spec:
+        boxes, clients = placement.on(fleet, name), known_clients(answer)
+        same = boxes == may_be_on(fleet, name) and clients == NOT_SEEN
+        return asked[name] if same else spec(name, boxes, clients)
+
+    specs = {name: wanted_on(name, answer) for name, answer in seen.items()}
     wanted = {box.title for box in fleet.sandboxes if selection.has_sandbox(box)}
     compared = {name: list(compare(specs[name], seen[name].data)) for name in specs if selection.has_host(name)}
     steps = [step for name, found in compared.items() if name not in unfit

@@ -26,6 +26,8 @@ NGINX_GID = 33
 # How a proxy's USER:PASSWORD lies on a host.
 LOGIN = 'login "{}";\n'
 LOG_BYTES, LOGS_KEPT = 64 << 20, 8
+# Stands in a configuration for the hash of the rest.
+_ANSWER = "@config-id@"
 # The header each API carries its key in (vendors' API references; pi sends the same).
 KEY_HEADER = {
     "anthropic-messages": 'proxy_set_header x-api-key "{}";\n',
@@ -77,12 +79,13 @@ def files(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> list[dict[st
 
 def nginx_conf(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> str:
     """nginx's whole configuration; it answers health questions with its own hash, so that the probe sees what runs."""
-    return _render_conf(models, sandboxes, config_id(models, sandboxes))
+    text = _render_conf(models, sandboxes)
+    return text.replace(_ANSWER, _id_of(text))
 
 
 def config_id(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> str:
     """16 hex digits over the configuration without them."""
-    return names.digest(_render_conf(models, sandboxes, ""))[:16]
+    return _id_of(_render_conf(models, sandboxes))
 
 
 def secrets(models: Sequence[Model]) -> list[dict[str, Any]]:
@@ -140,10 +143,14 @@ def sockets(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> list[dict[
     ]
 
 
-def _render_conf(models: Sequence[Model], sandboxes: Sequence[Sandbox], answer: str) -> str:
+def _id_of(text: str) -> str:
+    return names.digest(text.replace(_ANSWER, ""))[:16]
+
+
+def _render_conf(models: Sequence[Model], sandboxes: Sequence[Sandbox]) -> str:
     return render(
         "model_gateway/templates/nginx.conf.j2",
-        config_id=answer,
+        config_id=_ANSWER,
         log=log(),
         scripted_path=SCRIPTED_PATH,
         run=str(names.RUN),

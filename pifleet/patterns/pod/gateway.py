@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pifleet.content import role_file
 from pifleet.desired import gateway
-from pifleet.fleet import ETC, PROGRAMS, ROOT, RUN, Model, Sandbox
+from pifleet.fleet import ETC, PROGRAMS, ROOT, RUN, Model, Sandbox, digest
 from pifleet.patterns.pod import door
 from pifleet.patterns.pod.box import PASSAGE
 from pifleet.patterns.pod.namespace import GATEWAY, GATEWAY_LABEL, GATEWAY_PORT
@@ -36,7 +36,7 @@ def of_gateway(place: Place, boxes: Sequence[Sandbox]) -> Iterator[Entry]:
     parts = door.parts_of(files[CONF])
     yield from door.in_parts(place, GATEWAY, parts)
     annotations = {
-        "configuration": gateway.config_id(models, boxes),
+        "configuration": digest(*parts)[:16],
         # nginx reads keys when it starts.
         "keys": {FROM: [f"Secret {place.namespace}/{KEYS}", "metadata", "resourceVersion"]},
     }

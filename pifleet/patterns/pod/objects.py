@@ -90,15 +90,17 @@ class Lookup(Protocol):
 
 def resolved(value: Any, objects: Lookup) -> Any:
     """A manifest with what other objects of the cluster say filled in; None for what none says."""
-    if isinstance(value, Mapping) and FROM in value:
-        key, *path = value[FROM]
-        found: Any = objects.get(key)
-        for part in path:
-            found = (found or {}).get(part)
-        return found
-    if isinstance(value, Mapping):
-        return {key: resolved(one, objects) for key, one in value.items()}
-    return [resolved(one, objects) for one in value] if isinstance(value, list) else value
+    if isinstance(value, dict):
+        if FROM in value:
+            key, *path = value[FROM]
+            found: Any = objects.get(key)
+            for part in path:
+                found = (found or {}).get(part)
+            return found
+        return {key: resolved(one, objects) if isinstance(one, (dict, list)) else one for key, one in value.items()}
+    if isinstance(value, list):
+        return [resolved(one, objects) if isinstance(one, (dict, list)) else one for one in value]
+    return value
 
 
 def locked_down(**more: Any) -> Json:
