@@ -16,6 +16,7 @@ from pifleet.kube.look import OURS
 from pifleet.kube.pods import state_of, trouble_of, waits_for
 from pifleet.patterns.pod.fields import differences, put_right
 from pifleet.patterns.pod.objects import key_of, resolved
+from pifleet.threads import side_by_side
 
 # A kind that refuses another value of a field for ever is made anew; nothing that holds data is.
 MADE_ANEW = ("StatefulSet", "Deployment", "RoleBinding", "Service")
@@ -25,6 +26,8 @@ TOKEN_BYTES = 32
 BACK_SECONDS, PAUSE = 90, 1.0
 GONE_SECONDS = 120
 RUN_SECONDS, HOPELESS_SECONDS = 300, 20
+# Connections by which a cluster is changed.
+AT_ONCE = 8
 # A controller that lost its API server comes back to it later than whoever asks it does, and makes pods only then.
 UNMADE_SECONDS = 90
 
@@ -41,7 +44,7 @@ class Change:
 
 
 class Objects:
-    """The objects of a cluster by their names in specs, each asked for once."""
+    """The objects of a cluster by their names in specs, each asked for once. Safe for several threads."""
 
     def __init__(self, api: Api) -> None:
         self._api, self._known = api, dict[str, Json | None]()
@@ -55,20 +58,23 @@ class Objects:
         self._known[key] = one
 
 
-def have(api: Api, entries: Sequence[Json], tokens: str, value: Value, *, check: bool = False) -> list[Change]:
+def have(
+    api: Api, objects: Objects, entries: Sequence[Json], tokens: str, value: Value, *, check: bool = False
+) -> list[Change]:
     """Have every object as its entry says, in order; answers what was not so, and with `check` changes nothing.
 
-    `value` gives what a Secret holds from where its entry says it comes; `tokens` names the Secret with the sandboxes'
-    tokens. Raises HostFailed.
+    `objects` is what is known of the cluster, and is asked for nothing that a plan has seen missing. `value` gives what
+    a Secret holds from where its entry says it comes; `tokens` names the Secret with the sandboxes' tokens. Raises
+    HostFailed.
     """
-    objects, changes = Objects(api), []
+    changes = []
     for entry in entries:
         key = key_of(entry["object"])
         wanted = resolved(entry["object"], objects)
-        there = objects.get(key)
+        there = None if entry.get("missing") else objects.get(key)
         if wanted["kind"] == "Secret":
             held = objects.get(f"Secret {tokens}")
-            wanted = {**wanted, "data": _data(entry["values"], there, held, value)}
+            wanted = {**wanted, "data": _data(entry["values"], held, value)}
         differing = differences(wanted, there) if there else {}
         if there and not differing:
             continue
@@ -93,7 +99,8 @@ def _made(api: Api, key: str, wanted: Json, there: Json | None) -> Json:
             break
         try:
             right = put_right(wanted, {name: part for name, part in made.items() if name != "status"})
-            made = api.request("PUT", place, right, query={"fieldManager": MANAGER})
+            made = patiently(lambda right=right: api.request(  # type: ignore[misc]
+                "PUT", place, right, query={"fieldManager": MANAGER}))
         except ApiRefused as error:
             if error.code != CONFLICT:
                 raise
@@ -101,7 +108,7 @@ def _made(api: Api, key: str, wanted: Json, there: Json | None) -> Json:
     return made
 
 
-def _data(values: Mapping[str, Mapping[str, str]], there: Json | None, tokens: Json | None, value: Value) -> Json:
+def _data(values: Mapping[str, Mapping[str, str]], tokens: Json | None, value: Value) -> Json:
     """A Secret's values; a token is the one that the gateway has, or a new one."""
     def text(source: Mapping[str, str]) -> str:
         if "token" not in source:
@@ -152,8 +159,7 @@ def come_to_run(api: Api, sets: Sequence[Json]) -> dict[str, str]:
     why: dict[str, str] = {}
 
     def settled() -> bool:
-        for key in list(waiting):
-            found, why[key] = _rolled_out(api, key)
+        for key, (found, why[key]) in _rolled_out(api, list(waiting)).items():
             if found == "running":
                 del waiting[key], why[key]
             elif found == "starting":
@@ -168,22 +174,39 @@ def come_to_run(api: Api, sets: Sequence[Json]) -> dict[str, str]:
     return why
 
 
-def _rolled_out(api: Api, key: str) -> tuple[str, str]:
-    """How far a Deployment or StatefulSet is, by its newest pods: running|starting|error|missing, and why."""
-    one = patiently(lambda: api.get(place_of(key)))
+def _rolled_out(api: Api, keys: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """How far Deployments and StatefulSets are, by their newest pods: running|starting|error|missing, and why.
+
+    Two lists for all that are in one namespace.
+    """
+    places: dict[tuple[str, str], list[str]] = {}
+    for key in keys:
+        kind, _, name = key.partition(" ")
+        places.setdefault((kind, name.partition("/")[0]), []).append(key)
+
+    def seen(place: tuple[str, str]) -> list[tuple[str, tuple[str, str]]]:
+        kind, namespace = place
+        group, resource = OURS[kind]
+        sets, pods = (patiently(lambda at=at: list(api.listed(at)))  # type: ignore[misc]
+                      for at in (path(group, resource, namespace), path("v1", "pods", namespace)))
+        there = {f"{kind} {namespace}/{one['metadata']['name']}": one for one in sets}
+        return [(key, _how_far(kind, there.get(key), pods)) for key in places[place]]
+
+    return dict(pair for found in side_by_side(list(places), seen, AT_ONCE) for pair in found)
+
+
+def _how_far(kind: str, one: Json | None, pods: Sequence[Json]) -> tuple[str, str]:
     if not one:
         return "missing", "it is not there"
     if not one["spec"].get("replicas", 1):
         return "running", ""
-    status, labels = one.get("status") or {}, one["spec"]["selector"]["matchLabels"]
-    chosen = {"labelSelector": ",".join(f"{name}={value}" for name, value in labels.items())}
-    pods = patiently(lambda: list(api.listed(path("v1", "pods", one["metadata"]["namespace"]), **chosen)))
+    status, labels = one.get("status") or {}, one["spec"]["selector"]["matchLabels"].items()
     found = [(state_of(one, pod), trouble_of(pod) or waits_for(pod)) for pod in pods
-             if not pod["metadata"].get("deletionTimestamp")]
+             if labels <= pod["metadata"].get("labels", {}).items() and not pod["metadata"].get("deletionTimestamp")]
     newest = status.get("observedGeneration", 0) >= one["metadata"]["generation"] and (
         status.get("updatedReplicas") == len(found) == [name for name, _ in found].count("running"))
     # A sandbox is ready when its repositories are there, which come once it runs.
-    if newest and (one["kind"] == "StatefulSet" or status.get("availableReplicas") == len(found)):
+    if newest and (kind == "StatefulSet" or status.get("availableReplicas") == len(found)):
         return "running", ""
     return next(((name, why) for name, why in found if name == "error"),
                 ("starting", "it takes its time") if found else ("missing", "no pod of it is there"))

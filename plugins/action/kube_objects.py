@@ -25,9 +25,6 @@ options:
 """
 
 
-AT_ONCE = 8
-
-
 def _groups(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
     """Entries that are made one after another: those of each namespace, and of each sandbox in it."""
     found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
@@ -61,13 +58,15 @@ class ActionModule(ActionBase):
         from pifleet.kube import apply
         from pifleet.threads import side_by_side
 
+        known = apply.Objects(api)
         said: list[str] = []
         failed: list[str] = []
 
         def have(own: Sequence[Mapping[str, Any]]) -> None:
             title = own[0]["sandbox"]
             try:
-                changes = apply.have(api, own, tokens, lambda source: secret_values.content(source, task_vars),
+                changes = apply.have(api, known, own, tokens,
+                                     lambda source: secret_values.content(source, task_vars),
                                      check=self._task.check_mode)
             except PifleetError as error:
                 failed.append(": ".join(filter(None, (title, told(error.trouble)))))
@@ -77,7 +76,7 @@ class ActionModule(ActionBase):
         first, *others = _groups(entries) or [[]]
         if first:
             have(first)  # the gateway, which others name
-        side_by_side(others, have, AT_ONCE)
+        side_by_side(others, have, apply.AT_ONCE)
         if not self._task.check_mode:
             self._awaited(api, entries, failed)
         return said, failed

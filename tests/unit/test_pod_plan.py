@@ -11,7 +11,7 @@ import pytest
 from pifleet.egress import NEVER4, PRIVATE4, Destination
 from pifleet.fleet import Model, Sandbox
 from pifleet.patterns import compare
-from pifleet.patterns.pod import needs, seen
+from pifleet.patterns.pod import cut, needs, seen
 from pifleet.patterns.pod.desired import removal
 from pifleet.patterns.pod.fields import differences, put_right
 from pifleet.patterns.pod.objects import key_of
@@ -279,6 +279,16 @@ def test_what_is_put_right_differs_no_more() -> None:
     assert differences(wanted, right) == {}
     assert right["spec"]["kept"] is True
     assert right["spec"]["containers"][0]["kept"] == 1
+
+
+def test_a_run_is_told_which_objects_were_seen_missing() -> None:
+    seen = copy.deepcopy(SEEN)
+    for key in ("StatefulSet acme-ana/pi-ana-main", "Role acme-bo/developer"):
+        del seen["cluster"]["objects"][key]
+    told = cut(SPEC, seen, steps(seen))["cluster"]["objects"]
+
+    assert [key_of(entry["object"]) for entry in told if entry["missing"]] == [
+        "StatefulSet acme-ana/pi-ana-main", "Role acme-bo/developer"]
 
 
 def test_a_removal_names_what_goes_and_a_namespace_goes_with_its_last_sandbox() -> None:

@@ -52,11 +52,13 @@ def cut(spec: Json, observed: Json, steps: Sequence[Step]) -> dict[str, Any]:
     if not wanted:
         return {}
     named = {step.sandbox for step in steps if step.action != "stop"}
+    missing = {step.item for step in steps if step.action == "create"}
     stopped = {step.sandbox for step in steps if step.action == "stop"}
     orphans = [one["metadata"] for one in _sets(observed["cluster"]) if _title(one) in stopped]
     return {"cluster": {
         **wanted,
-        "objects": [entry for entry in wanted["objects"] if not entry["sandbox"] or entry["sandbox"] in named],
+        "objects": [{**entry, "missing": key_of(entry["object"]) in missing} for entry in wanted["objects"]
+                    if not entry["sandbox"] or entry["sandbox"] in named],
         "sandboxes": [box for box in wanted["sandboxes"] if box["title"] in named],
         "orphans": [{"namespace": one["namespace"], "name": one["name"]} for one in orphans],
     }}
