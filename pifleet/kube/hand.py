@@ -8,8 +8,9 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from pifleet.errors import SandboxFailed
+from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.kube.client import Api, path
+from pifleet.kube.ending import BROKEN
 from pifleet.kube.exec import Pod, start
 from pifleet.kube.pods import OWNER, state_of, trouble_of, waits_for
 from pifleet.kube.warnings import warning
@@ -52,15 +53,15 @@ def is_there(api: Api, pod: Pod, name: str) -> bool:
     if state_of(OWNER, seen) != "running":
         why = trouble_of(seen) or waits_for(seen) if seen else warning(api, pod.namespace, pod.name)
         raise SandboxFailed(f"pod {pod.namespace}/{pod.name} does not run", saw=why or "it is not there")
-    code, said = _ended(start(api, pod, ["test", "-e", f"/workspace/{name}"], "/"))
+    code, said = _ended(api, start(api, pod, ["test", "-e", f"/workspace/{name}"], "/"))
     if code not in (0, 1):
         raise SandboxFailed(f"{pod.name}: nobody could look into its workspace", saw=said)
     return code == 0
 
 
 def hand_over(api: Api, pod: Pod, tree: Path, name: str) -> bool:
-    """Put a folder into the workspace under a name; False where something has that name. Raises HostFailed,
-    SandboxFailed."""
+    """Put a folder into the workspace under a name; False where something has that name. May be done again after it
+    failed, however far it came. Raises HostFailed, SandboxFailed."""
     with tempfile.TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as archive:
             archive.add(tree, "", filter=_nobodys)
@@ -75,7 +76,7 @@ def hand_over(api: Api, pod: Pod, tree: Path, name: str) -> bool:
             stream.end()
         except BrokenPipeError:
             pass  # it ended before it had all: its code says why
-        code, said = _ended(stream)
+        code, said = _ended(api, stream)
     if code not in (0, BUSY):
         raise SandboxFailed(f"{pod.name}: {name} did not arrive", saw=said, try_="pifleet provision")
     return code == 0
@@ -87,11 +88,16 @@ def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def _ended(stream: Stream) -> tuple[int, str]:
+def _ended(api: Api, stream: Stream) -> tuple[int, str]:
+    """The code of a program that came to its end, and what it said. Raises HostFailed where the connection ended."""
     try:
         code = stream.wait(SECONDS)
-        return code, stream.stderr().decode(errors="replace").strip()
+        said = stream.stderr().decode(errors="replace").strip()
     except StreamTimeout:
         return -1, f"no answer within {SECONDS} s"
     finally:
         stream.close()
+    if code == BROKEN:
+        raise HostFailed(f"{api.host.name}: the connection to a pod broke", saw=said, unreachable=True,
+                         try_="the same command again")
+    return code, said

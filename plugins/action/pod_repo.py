@@ -40,16 +40,17 @@ class ActionModule(ActionBase):
         box, repo = self._task.args["sandbox"], self._task.args["repo"]
         with reached(task_vars["inventory_hostname"], self._task.args["cluster"]) as api:
             from pifleet.kube import hand
+            from pifleet.kube.apply import patiently
             from pifleet.kube.exec import Pod
 
             pod = Pod(box["namespace"], box["pod"], "pi")
-            there = hand.is_there(api, pod, repo["name"])
+            there = patiently(lambda: hand.is_there(api, pod, repo["name"]))
             if there or self._task.check_mode:
                 return {**result, "changed": not there}
             with tempfile.TemporaryDirectory() as folder, _cloned(repo, folder, task_vars) as clone:
                 base = _run(clone, repo["name"])
-                _remember(api, box, repo, base)
-                changed = hand.hand_over(api, pod, Path(clone.work, "repo"), repo["name"])
+                patiently(lambda: _remember(api, box, repo, base))
+                changed = patiently(lambda: hand.hand_over(api, pod, Path(clone.work, "repo"), repo["name"]))
         return {**result, "changed": changed, "base": base}
 
 
