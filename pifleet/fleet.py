@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Address
 from pathlib import PurePosixPath
 from typing import Any
@@ -212,7 +213,7 @@ class Sandbox:
         """What users type and read: `ana/main`."""
         return f"{self.developer}/{self.name}"
 
-    @property
+    @cached_property
     def id(self) -> str:
         """A DNS label of at most 19 characters, readable, hashed where two titles could meet in one."""
         plain = f"{self.developer}-{self.name}"

@@ -133,7 +133,7 @@ def _trouble(answer: Observed | Trouble) -> Trouble | None:
 
 def _found(fleet: Fleet, answer: Observed) -> dict[str, Trace]:
     """The sandboxes of this fleet that are on a host, by what there is of them; of other patterns only its own."""
-    titles = {name: each.titles(answer.data, fleet.name) for name, each in patterns().items()}
+    titles = {name: set(each.titles(answer.data, fleet.name)) for name, each in patterns().items()}
     found: dict[str, Trace] = {}
     for box in fleet.sandboxes:
         there = {name for name in titles if box.title in titles[name] and name != box.pattern}

@@ -15,7 +15,7 @@ from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
 from pifleet.kube.pods import OWNER, container_of, state_of, trouble_of, waits_for
 from pifleet.kube.warnings import warning
 from pifleet.patterns.pod.fields import differences
-from pifleet.patterns.pod.objects import key_of, resolved
+from pifleet.patterns.pod.objects import key_of
 from pifleet.threads import side_by_side
 
 OURS = {
@@ -141,7 +141,7 @@ def _pods(host: Host, spec: Mapping[str, Any], objects: Mapping[str, Json], pods
         why = "" if found == "running" else trouble_of(one) or waits_for(one)
         agent: Json | None = None if found in ("running", "unknown") else {}
         stays = owner in wanted and owner in objects and not any(
-            path.startswith("spec.template") for path in differences(resolved(wanted[owner], objects), objects[owner]))
+            path.startswith("spec.template") for path in differences(wanted[owner], objects[owner], objects))
         if found == "running" and owner in objects and not stays:
             agent = within.agent(host, name)
         return name, {"state": found, "why": why, "image": container_of(one, "pi").get("image"), "agent": agent}

@@ -8,7 +8,7 @@ from typing import Any
 
 from pifleet.fleet import KUBE_LABEL, Sandbox
 from pifleet.patterns.pod.fields import differences
-from pifleet.patterns.pod.objects import POD_PART, key_of, resolved
+from pifleet.patterns.pod.objects import POD_PART, key_of
 from pifleet.plan import ABSENT, Json, Step, at_work
 
 ACCESS = ("ServiceAccount", "Role", "RoleBinding")
@@ -71,7 +71,7 @@ def _object(host: str, entry: Json, there: Json) -> Step | None:
     found = there["objects"].get(key)
     if not found:
         return Step(group, host, box, key, "create", "missing", entry["part"])
-    differing = {**differences(resolved(manifest, there["objects"]), found), **_values(entry, found, there)}
+    differing = {**differences(manifest, found, there["objects"]), **_values(entry, found, there)}
     if not differing:
         return None
     named = list(differing)
@@ -137,8 +137,8 @@ def _pod(host: str, box: Json, there: Json) -> Step | None:
                 {"state": state}, {"state": "running"})
 
 
-def _sets(there: Json) -> list[Json]:
-    return [one for _, one in sorted(there["objects"].items()) if one["kind"] == "StatefulSet" and _title(one)]
+def _sets(there: Json) -> Iterator[Json]:
+    return (one for one in there["objects"].values() if one["kind"] == "StatefulSet" and _title(one))
 
 
 def _title(one: Json) -> str:
