@@ -36,8 +36,12 @@ class Counted:
         self.seen += len(data)
         return data
 source = Counted()
-with tarfile.open(fileobj=source, mode="r|") as archive:
-    archive.extractall(os.path.join(coming, "it"))
+try:
+    with tarfile.open(fileobj=source, mode="r|") as archive:
+        archive.extractall(os.path.join(coming, "it"))
+except OSError as error:
+    shutil.rmtree(coming, ignore_errors=True)
+    sys.exit("%s: %s" % (error.filename or end, error.strerror or error))
 while source.read(65536):
     pass
 if (source.seen, source.total.hexdigest()) != (size, sha256):

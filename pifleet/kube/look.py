@@ -65,7 +65,7 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
             "cluster": {
                 "version": version["gitVersion"],
                 "objects": objects,
-                "pods": {**_missing(api, spec, pods), **_pods(host, spec, objects, pods)},
+                "pods": {**_missing(api, spec, objects, pods), **_pods(host, spec, objects, pods)},
                 "claims": {_place(one): one["status"].get("phase", "") for one in claims},
                 "repos": within.repos(api, spec["cluster"]["sandboxes"], objects, pods),
                 "classes": _classes(api),
@@ -149,12 +149,15 @@ def _pods(host: Host, spec: Mapping[str, Any], objects: Mapping[str, Json], pods
     return dict(side_by_side(list(pods), told, ASKED_AT_ONCE))
 
 
-def _missing(api: Api, spec: Mapping[str, Any], pods: Mapping[str, Json]) -> dict[str, Json]:
-    """Pods that are not there although they should, where the cluster tells why it makes none."""
+def _missing(
+    api: Api, spec: Mapping[str, Any], objects: Mapping[str, Json], pods: Mapping[str, Json]
+) -> dict[str, Json]:
+    """Pods that are not there although their StatefulSet is, where the cluster tells why it makes none."""
     found: dict[str, Json] = {}
     for box in spec["cluster"]["sandboxes"]:
         name = f"{box['namespace']}/{box['pod']}"
-        if name not in pods and (why := warning(api, box["namespace"], box["pod"])):
+        wanted = name not in pods and f"StatefulSet {box['namespace']}/{box['container']}" in objects
+        if wanted and (why := warning(api, box["namespace"], box["pod"])):
             found[name] = {"state": "missing", "why": why, "image": None, "agent": {}}
     return found
 

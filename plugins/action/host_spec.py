@@ -3,13 +3,10 @@ It must not decide anything of it; the pifleet package does, or has done so alre
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.pifleet.fleet.plugins.plugin_utils.specs import spec_of
 
 DOCUMENTATION = """
 module: host_spec
@@ -27,33 +24,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         if "pifleet" in task_vars:  # an earlier play of the same run
             return {"changed": False}
-        host, folder = str(task_vars["inventory_hostname"]), task_vars.get("pifleet_specs")
-        spec = _from_folder(str(folder), host) if folder else _from_package(task_vars, host)
+        spec = spec_of(task_vars)
+        if spec["cluster"]:
+            # Megabytes of a large fleet, which Ansible would copy for each task; kube_objects reads them itself.
+            spec["cluster"]["objects"] = []
         return {"changed": False, "ansible_facts": {"pifleet": spec}}
-
-
-def _from_folder(folder: str, host: str) -> Any:
-    if "/" in host:
-        raise AnsibleActionFail(f"host name {host!r} cannot name a file")
-    try:
-        return json.loads(Path(folder, f"{host}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AnsibleActionFail(f"pifleet_specs holds no spec of {host}: {error}") from None
-
-
-def _from_package(task_vars: Mapping[str, Any], host: str) -> Any:
-    try:
-        from pifleet.playbook import spec_for_playbook
-    except ImportError:
-        raise AnsibleActionFail(
-            "the pifleet package is not installed beside ansible-core; use: pifleet provision INVENTORY"
-        ) from None
-    from pifleet.errors import PifleetError
-
-    try:
-        return spec_for_playbook(task_vars["ansible_inventory_sources"], host)
-    except PifleetError as error:
-        trouble = error.trouble
-        mistakes = "".join(f"; {mistake}" for mistake in getattr(error, "mistakes", ()))
-        then = trouble.try_ or "pifleet provision INVENTORY"
-        raise AnsibleActionFail(f"{trouble.headline}{mistakes}; use: {then}") from None

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.pifleet.fleet.plugins.plugin_utils import secret_values
 from ansible_collections.pifleet.fleet.plugins.plugin_utils.clusters import reached, told
+from ansible_collections.pifleet.fleet.plugins.plugin_utils.specs import spec_of
 
 DOCUMENTATION = """
 module: kube_objects
@@ -18,7 +19,10 @@ description:
   - Runs on the controller, with check mode and diff. A sandbox that is refused does not keep others from theirs.
 options:
   cluster: {description: "C(kubeconfig) and C(context), as in the spec.", type: dict, required: true}
-  objects: {description: "Entries of the spec to have, in order.", type: list, elements: dict}
+  part:
+    description: Which part of the spec to have; a fleet's objects are too many to be handed over by templates.
+    type: str
+  without: {description: "Names of objects of the part that are left as they are.", type: list, elements: str}
   tokens: {description: "Namespace and name of the Secret with the sandboxes' tokens.", type: str}
   stopped: {description: "Namespace and name of StatefulSets to scale to none.", type: list, elements: dict}
   absent: {description: "Names of objects to delete, such as C(Namespace acme-ana).", type: list, elements: str}
@@ -35,7 +39,7 @@ def _groups(entries: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]
 
 
 class ActionModule(ActionBase):
-    _VALID_ARGS = frozenset(("cluster", "objects", "tokens", "stopped", "absent"))
+    _VALID_ARGS = frozenset(("cluster", "part", "without", "tokens", "stopped", "absent"))
     _requires_connection = False
     _supports_check_mode = True
 
@@ -45,10 +49,16 @@ class ActionModule(ActionBase):
         with reached(task_vars["inventory_hostname"], wanted["cluster"]) as api:
             changed = [f"{key} stopped" for key in self._stopped(api, wanted.get("stopped") or ())]
             changed += [f"{key} deleted" for key in self._absent(api, wanted.get("absent") or ())]
-            said, failed = self._had(api, wanted.get("objects") or (), wanted.get("tokens", ""), task_vars)
+            entries = self._entries(task_vars) if "part" in wanted else []
+            said, failed = self._had(api, entries, wanted.get("tokens", ""), task_vars)
         changed += said
         result |= {"changed": bool(changed), "diff": {"prepared": "".join(f"{line}\n" for line in changed)}}
         return {**result, "failed": True, "msg": "; ".join(failed)} if failed else result
+
+    def _entries(self, task_vars: Any) -> list[Mapping[str, Any]]:
+        part, without = self._task.args["part"], self._task.args.get("without") or ()
+        return [entry for entry in spec_of(task_vars)["cluster"]["objects"]
+                if entry["part"] == part and entry["object"]["metadata"]["name"] not in without]
 
     def _had(
         self, api: Any, entries: Sequence[Mapping[str, Any]], tokens: str, task_vars: Any
