@@ -77,9 +77,12 @@ def remove(api: Api, volume: dict[str, Any]) -> None:
 
 
 def reconcile(api: Api, folder: Path) -> None:
-    for claim in filter(wanted, api.items(CLAIMS)):
-        make(api, claim, folder / claim["metadata"]["uid"])
-    for found in filter(released, api.items(VOLUMES)):
+    claims, volumes = api.items(CLAIMS), api.items(VOLUMES)
+    made = {found["spec"].get("claimRef", {}).get("uid") for found in volumes}
+    for claim in filter(wanted, claims):
+        if claim["metadata"]["uid"] not in made:  # the cluster's own controller takes its time to bind it
+            make(api, claim, folder / claim["metadata"]["uid"])
+    for found in filter(released, volumes):
         remove(api, found)
 
 
