@@ -26,6 +26,7 @@ def _asked() -> argparse.Namespace:
     what.add_parser("results", help="pull against rsync, git fetch and tar | zstd, quiet and with 50 ms")
     what.add_parser("gateway", help="first byte through the model gateway against a direct connection; many streams")
     what.add_parser("gondolin", help="pattern gondolin against pi's example extension on one lab host")
+    what.add_parser("cluster", help="500 sandboxes of a cluster against the same objects by a bare client; their plan")
     store = what.add_parser("store", help="how the store grows, and restoring one file from it")
     store.add_argument("--pulls", type=int, default=1000, help="of the growing log (%(default)s)")
     for part in what.choices.values():
@@ -48,6 +49,10 @@ def _cases(asked: argparse.Namespace, folder: Path) -> dict[str, Case]:
         from tests.bench import gondolin
 
         return gondolin.cases(folder)
+    if asked.what == "cluster":
+        from tests.bench import cluster
+
+        return cluster.cases(folder)
     if asked.what == "store":
         from tests.bench import store
 

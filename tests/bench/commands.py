@@ -15,16 +15,16 @@ from tests.bench.table import Row, ratio
 
 RUNS = 7
 _BIN = ROOT / ".venv" / "bin"
+PIFLEET = str(_BIN / "pifleet")
 
 
 def commands() -> Iterator[Row]:
     """help and version against `import click`; reading the inventory against ansible-inventory."""
     click = [[str(_BIN / "python"), "-c", "import click"]]
-    pifleet = str(_BIN / "pifleet")
     inventory = str(ROOT / "inventory" / "local.yml")
     read = "import sys; from pathlib import Path; from pifleet.inventory import load; load([Path(sys.argv[1])])"
-    yield _compare("pifleet --help: import click", [[pifleet, "--help"]], click, 3)
-    yield _compare("pifleet --version: import click", [[pifleet, "--version"]], click, 3)
+    yield _compare("pifleet --help: import click", [[PIFLEET, "--help"]], click, 3)
+    yield _compare("pifleet --version: import click", [[PIFLEET, "--version"]], click, 3)
     yield _compare("reading the inventory: ansible-inventory", [[str(_BIN / "python"), "-c", read, inventory]],
                    [[str(_BIN / "ansible-inventory"), "-i", inventory, "--list"]], 1.25)
 
@@ -35,17 +35,17 @@ def plan(inventories: list[str]) -> Iterator[Row]:
     listing = [str(_BIN / "ansible-inventory"), *sources, "--list"]
     known = json.loads(subprocess.run(listing, capture_output=True, text=True, check=True).stdout)
     hosts = [known["_meta"]["hostvars"][name] for name in known["pifleet_docker"]["hosts"]]
-    yield _compare(f"plan, {len(hosts)} hosts: inventory + ssh true", [[str(_BIN / "pifleet"), "plan", *sources]],
+    yield _compare(f"plan, {len(hosts)} hosts: inventory + ssh true", [[PIFLEET, "plan", *sources]],
                    [listing, *(_ssh_true(host) for host in hosts)], 2.5)
 
 
 def _compare(name: str, ours: list[list[str]], theirs: list[list[str]], bar: float) -> Row:
     for argv in (*ours, *theirs):
-        _cpu_seconds(argv)
-    return ratio(name, "s", [(sum(map(_cpu_seconds, ours)), sum(map(_cpu_seconds, theirs))) for _ in range(RUNS)], bar)
+        cpu_seconds(argv)
+    return ratio(name, "s", [(sum(map(cpu_seconds, ours)), sum(map(cpu_seconds, theirs))) for _ in range(RUNS)], bar)
 
 
-def _cpu_seconds(argv: list[str]) -> float:
+def cpu_seconds(argv: list[str]) -> float:
     """CPU time, user and system, of one run of a command and all that it started and waited for."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
