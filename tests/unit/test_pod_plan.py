@@ -254,6 +254,18 @@ def test_a_key_is_never_in_a_spec() -> None:
     assert "sk-poison" not in str(SPEC)
 
 
+def test_what_serves_nobody_any_more_and_holds_nothing_is_taken_away() -> None:
+    there = as_it_should_be(spec(fleet(box("ana/main"), box("bo/main"), box("cy/main"), models=MODELS)))
+    for kind, namespace, name in (("ConfigMap", "acme-pifleet", "gateway-7"), ("RoleBinding", "other-cy", "developer")):
+        there["cluster"]["objects"][f"{kind} {namespace}/{name}"] = {
+            "kind": kind, "metadata": {"namespace": namespace, "name": name}}
+
+    surplus = [step for step in steps(there) if step.after == {"there": False}]
+
+    assert [step.item for step in surplus] == ["ConfigMap acme-pifleet/gateway-7", "RoleBinding acme-cy/developer"]
+    assert cut(SPEC, there, surplus)["cluster"]["surplus"] == [step.item for step in surplus]
+
+
 def test_what_nobody_enforces_is_said_loudly() -> None:
     seen = {"cluster": {**SEEN["cluster"], "enforcer": ""}}
 

@@ -40,6 +40,7 @@ def extend(spec: dict[str, Any], fleet: Fleet, boxes: Sequence[Sandbox], _: Clie
         "objects": [entry.as_json() for entry in entries],
         "sandboxes": [pods.entry(place, box) for place, theirs in people.values() for box in theirs],
         "orphans": [],
+        "surplus": [],
     }
 
 

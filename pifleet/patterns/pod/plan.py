@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pifleet.fleet import KUBE_LABEL, Sandbox
+from pifleet.fleet import KUBE_LABEL, OWN_NAMESPACE, Sandbox
 from pifleet.patterns.pod.fields import differences
-from pifleet.patterns.pod.objects import POD_PART, key_of
+from pifleet.patterns.pod.objects import CLUSTER_PART, POD_PART, key_of
 from pifleet.plan import ABSENT, Json, Step, at_work
 
 ACCESS = ("ServiceAccount", "Role", "RoleBinding")
@@ -16,6 +16,7 @@ TITLE = f"{KUBE_LABEL}title"
 # A StatefulSet's claims are for ever what they were when it was made.
 FOR_EVER = "spec.volumeClaimTemplates"
 SHOWN = 3
+THERE, GONE = {"there": True}, {"there": False}
 
 
 def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
@@ -30,6 +31,7 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
         yield from _repos(host, box, there)
         yield _pod(host, box, there)
     yield from _orphans(host, wanted, there)
+    yield from _surplus(host, wanted, there)
 
 
 def seen(observed: Json, box: Sandbox) -> Json | None:
@@ -61,6 +63,7 @@ def cut(spec: Json, observed: Json, steps: Sequence[Step]) -> dict[str, Any]:
                     if not entry["sandbox"] or entry["sandbox"] in named],
         "sandboxes": [box for box in wanted["sandboxes"] if box["title"] in named],
         "orphans": [{"namespace": one["namespace"], "name": one["name"]} for one in orphans],
+        "surplus": [step.item for step in steps if step.after == GONE],
     }}
 
 
@@ -173,3 +176,21 @@ def _orphans(host: str, wanted: Json, there: Json) -> Iterator[Step | None]:
         why = "no longer in the inventory here; its data is kept"
         yield None if not replicas else Step("sandbox", host, _title(one), key_of(one), "stop", why, POD_PART,
                                              {"replicas": replicas}, {"replicas": 0}, destructive=True)
+
+
+def _surplus(host: str, wanted: Json, there: Json) -> Iterator[Step]:
+    """What is ours and serves nobody any more, and holds nothing."""
+    known = {key_of(entry["object"]) for entry in wanted["objects"]}
+    own = wanted["tokens"].partition("/")[0]
+    for key, one in sorted(there["objects"].items()):
+        namespace = one["metadata"].get("namespace", "")
+        # The same fleet may have other namespaces in this cluster, by another host of its inventory.
+        if key in known or not namespace.startswith(own.removesuffix(OWN_NAMESPACE)):
+            continue
+        group, why = "host", ""
+        if one["kind"] == "ConfigMap" and namespace == own:
+            why = "no longer needed"
+        elif one["kind"] == "RoleBinding":
+            group, why = "access", "nobody who is in the inventory here has it"
+        if why:
+            yield Step(group, host, "", key, "change", why, CLUSTER_PART, THERE, GONE)
