@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pifleet.fleet import KUBE_LABEL, Host, Limits, Sandbox
 from pifleet.fleet import Cluster as Access
-from pifleet.fleet import Host, Limits, Sandbox
 from pifleet.kube.client import Api, path
 from pifleet.sandbox.pod import PodDriver
 from pifleet.stream import Stream
@@ -59,7 +59,8 @@ class Pods:
         asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}
         volumes = [{"metadata": {"name": mount["name"]}, "spec": asked} for mount in mounts]
         self.apply("v1", "Namespace", "namespaces", self.namespace, {})
-        self.apply("apps/v1", "StatefulSet", "statefulsets", self.box.container, {"spec": {
+        named = {"name": self.box.container, "annotations": {f"{KUBE_LABEL}title": self.box.title}}
+        self.apply("apps/v1", "StatefulSet", "statefulsets", self.box.container, {"metadata": named, "spec": {
             "replicas": 1, "serviceName": self.box.container, "selector": {"matchLabels": names},
             "template": {"metadata": {"labels": names}, "spec": pod}, "volumeClaimTemplates": volumes,
         }})

@@ -45,7 +45,7 @@ def seen(observed: Json, box: Sandbox) -> Json | None:
 def titles(observed: Json, fleet: str) -> list[str]:
     """See `pifleet.patterns.Pattern`."""
     return [_title(one) for one in _sets(observed.get("cluster") or {"objects": {}})
-            if one["metadata"]["labels"].get(f"{KUBE_LABEL}fleet") == fleet]
+            if (one["metadata"].get("labels") or {}).get(f"{KUBE_LABEL}fleet") == fleet]
 
 
 def cut(spec: Json, observed: Json, steps: Sequence[Step]) -> dict[str, Any]:
