@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,14 @@ from tests.integration.micro_farm import ROOT, Micro
 BOX = "mal-main"
 FOLDER = f"{ROOT}/{BOX}"
 BAIT = {name: f"{BAITS}/{wire.bait}" for name, wire in WIRES.items() if wire.bait}
-VERBS: list[Sequence[str]] = [
-    ("plan",), ("status", "mal"), ("run", "mal", "-p", "SAY hello"), ("pull", "mal"), ("verify", "mal"),
-]
+# Each with what it says when it has done its work: one that gave up before would spring nothing either.
+VERBS: dict[Sequence[str], Callable[[Any], bool]] = {
+    ("plan",): lambda told: told["steps"] == [],
+    ("status", "mal"): lambda told: [row["state"] for row in told["sandboxes"]] == ["running"],
+    ("run", "mal", "-p", "SAY hello"): lambda told: [run["answer"] for run in told["runs"]] == ["hello"],
+    ("pull", "mal"): lambda told: [repo["name"] for repo in told["pulls"][0]["repos"]] == ["api"],
+    ("verify", "mal"): lambda told: bool(told["sandboxes"][0]["checks"]),
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +95,10 @@ def test_each_program_springs_by_hand_where_pifleets_own_programs_work(wired: Mi
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda words: words[0])
 def test_no_verb_runs_reads_or_follows_what_a_workspace_names(armed: Micro, verb: Sequence[str]) -> None:
-    armed.pifleet(*verb, "-o", "json")
+    done = armed.pifleet(*verb, "-o", "json")
 
+    assert done.code == 0, done.err
+    assert VERBS[verb](done.json), done.out
     assert sprung(armed) == set()
 
 
