@@ -115,3 +115,19 @@ def pods(bare_pods: ClusterFarm) -> ClusterFarm:
     """The cluster with everything running; a test that damages it has it `repaired`."""
     bare_pods.repaired()
     return bare_pods
+
+
+@pytest.fixture(scope="session")
+def small_pods(
+    kubeconfig: Path, cluster_images: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ClusterFarm]:
+    """A fleet of its own on the same cluster: `ed` alone, with one repository in a workspace that holds little."""
+    folder = tmp_path_factory.mktemp("small")
+    repository(folder, "web")
+    overlay = {"cluster_kubeconfig": str(kubeconfig), "repos_at": str(folder), "pifleet_fleet": "small",
+               "pifleet_results": str(folder / "results"), "pifleet_developers": {"ed": {"repos": ["web"]}}}
+    made = ClusterFarm(kubeconfig, folder, overlay,
+                       {**cluster_images, "pifleet_namespace": "small", "pifleet_storage": "64m"})
+    made.repaired()
+    yield made
+    made.kubectl("delete", "namespaces", "--wait=false", "--ignore-not-found", "small-pifleet", "small-ed")

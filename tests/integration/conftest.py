@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.hunting import Watch
-from tests.integration.cluster_farm import bare_pods, cluster_images, pods
+from tests.integration.cluster_farm import bare_pods, cluster_images, pods, small_pods
 from tests.integration.double_gateway import box, gateway, openshell
 from tests.integration.farm import Done, Farm, small_farm
 from tests.integration.micro_farm import first_of_micro, micro, micro_farm, micro_lab
@@ -29,7 +29,7 @@ from tests.lab.fixtures import cluster, kubeconfig, started
 __all__ = [
     "bare_pods", "box", "cluster", "cluster_images", "first_of_micro", "first_of_shells", "gateway", "kubeconfig",
     "micro", "micro_farm", "micro_lab", "openshell", "pods", "shell_farm", "shell_key", "shell_lab", "shell_words",
-    "shells",
+    "shells", "small_pods",
 ]
 
 
