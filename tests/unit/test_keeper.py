@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ class Server:
                 client = self.socket.accept()[0]
             except OSError:
                 return
-            with client:
+            with client, suppress(OSError):
                 client.sendall(read_all(client).upper())
 
     def close(self) -> None:
@@ -211,6 +212,25 @@ def test_a_client_that_dies_is_seen_by_the_other_side(start: Start) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_on_close)
         client.close()
         assert far.recv(1) == b""
+
+
+def test_connections_that_are_cut_in_the_middle_do_not_disturb_others(start: Start) -> None:
+    keeper = start()
+    Server(keeper.run / "model.sock")
+    question, answers = b"a line of text\n" * 20_000, []
+
+    def cut() -> None:
+        with keeper.connect() as client:
+            client.sendall(question)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    both = [cut, lambda: answers.append(ask(keeper, question))] * 40
+    threads = [threading.Thread(target=each) for each in both]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert answers == [question.upper()] * 40
 
 
 def test_a_missing_socket_ends_the_connection_and_is_told_once(start: Start) -> None:
