@@ -62,12 +62,16 @@ class Image:
 
 @dataclass(frozen=True)
 class Gondolin:
-    """What hosts of `pifleet_gondolin` run sandboxes with, besides what the image names: Gondolin and its guest."""
+    """What hosts of `pifleet_gondolin` run sandboxes with, besides what the image names: Gondolin and its guest.
+
+    `guest` is an image in the form in which Gondolin publishes its own, taken instead of one that is made.
+    """
 
     version: str = "0.12.0"
     zig_version: str = "0.16.0"
     kernel: str = "linux-image-cloud-amd64"
     recipe: str = ""
+    guest: Package | None = None
 
     PACKAGES = (
         "bash", "busybox-static", "ca-certificates", "curl", "fd-find", "git", "iproute2", "less", "mount", "procps",
@@ -79,6 +83,7 @@ class Gondolin:
         return digest(
             self.recipe, self.version, self.zig_version, self.kernel, image.suite, image.date, image.node_version,
             image.npm_version, image.pi_version, image.ca, *sorted({*self.PACKAGES, *image.packages}),
+            *([self.guest.sha256] if self.guest else []),
         )[:12]
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pifleet.errors import Mistakes
-from pifleet.fleet import OPENSHELL, Fleet, Gateway, Model, OpenShell, Package, Sandbox
+from pifleet.fleet import OPENSHELL, Fleet, Gateway, Model, OpenShell, Sandbox
+from pifleet.inventory.parts import package_of
 from pifleet.inventory.rules import Text
 from pifleet.secret import SecretSource
 from pifleet.wording import path, show
@@ -28,7 +29,6 @@ ADDRESS = Text(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?|http://(?:127\.0\.0\.1|l
                "use https://HOST:PORT, or http://127.0.0.1:PORT where the host itself reaches it so")
 REFERENCE = Text(r"[a-z0-9][a-zA-Z0-9._/:@-]*:[a-zA-Z0-9._-]+", "use the whole name of an image, such as HOST/NAME:TAG")
 ENDINGS = (".deb", ".tar.gz")
-PATH_WANTED = "use one of file and url, ending in .deb or .tar.gz"
 
 
 def openshell(raw: RawInventory, said: schema.OpenShell | None, folder: Folder) -> OpenShell:
@@ -49,11 +49,7 @@ def openshell(raw: RawInventory, said: schema.OpenShell | None, folder: Folder) 
         return OpenShell()
     packages = []
     for number, one in enumerate(said.packages):
-        if bool(one.file) == bool(one.url) or not (one.file or one.url).endswith(ENDINGS):
-            mistakes.add(path(VARIABLE, "packages", number), show(one.file or one.url), PATH_WANTED)
-        elif one.file and not folder.at(one.file).is_file():
-            mistakes.add(path(VARIABLE, "packages", number, "file"), show(one.file), "name a file that is there")
-        packages.append(Package(one.sha256, str(folder.at(one.file)) if one.file else "", one.url))
+        packages.append(package_of(one, path(VARIABLE, "packages", number), folder, ENDINGS))
     return OpenShell(said.version, tuple(packages), said.engine)
 
 

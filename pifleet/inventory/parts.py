@@ -1,4 +1,4 @@
-"""Owns repositories, models and the image of an inventory: each checked in itself, and made into its valid form.
+"""Owns repositories, models, packages and images of an inventory: each checked in itself, and made into its valid form.
 It must not know who uses them."""
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from pifleet import fleet as valid
-from pifleet.fleet import EngineSource, Image
+from pifleet.fleet import EngineSource, Gondolin, Image, Package
 from pifleet.inventory import schema
 from pifleet.inventory.folder import Folder
 from pifleet.wording import path, show
@@ -68,6 +68,21 @@ def engine_source_of(said: schema.EngineSource | None, folder: Folder) -> Engine
     if key and ("-----BEGIN PGP PUBLIC KEY BLOCK-----" not in key or "PRIVATE KEY" in key):
         folder.mistakes.add(where, show(said.key), "name a file with a PGP public key as text")
     return EngineSource(said.url, said.suite, tuple(said.components), key, tuple(said.packages))
+
+
+def package_of(said: schema.Package, where: str, folder: Folder, endings: tuple[str, ...]) -> Package:
+    """A file to install of one of these kinds; what is wrong with it is a mistake at `where`."""
+    if bool(said.file) == bool(said.url) or not (said.file or said.url).endswith(endings):
+        folder.mistakes.add(where, show(said.file or said.url),
+                            f"use one of file and url, ending in {' or '.join(endings)}")
+    elif said.file and not folder.at(said.file).is_file():
+        folder.mistakes.add(f"{where}.file", show(said.file), "name a file that is there")
+    return Package(said.sha256, str(folder.at(said.file)) if said.file else "", said.url)
+
+
+def gondolin_of(variables: schema.Variables, folder: Folder) -> Gondolin:
+    said = variables.pifleet_gondolin_guest
+    return Gondolin(guest=package_of(said, "pifleet_gondolin_guest", folder, (".tar.gz",)) if said else None)
 
 
 def image_of(variables: schema.Variables, folder: Folder) -> Image:

@@ -247,6 +247,8 @@ class Variables(Strict):
     pifleet_image_ca: rules.FilePath = Field(default="", description="a PEM file that the image trusts")
     pifleet_apt_mirror: rules.HttpUrl = ""
     pifleet_npm_registry: rules.HttpUrl = ""
+    pifleet_gondolin_guest: Package | None = Field(
+        default=None, description="a guest image in Gondolin's published form, .tar.gz, instead of one that is made")
     pifleet_openshell: OpenShell | None = None
     pifleet_engine_source: EngineSource | None = None
     pifleet_results: rules.FilePath = Field(default="results", description="a folder, relative to the inventory's")

@@ -16,7 +16,7 @@ from pifleet.inventory.groups import agreed, groups
 from pifleet.inventory.hostvars import connection
 from pifleet.inventory.names import Names, check_unique
 from pifleet.inventory.openshell import check_sandboxes, gateway, openshell
-from pifleet.inventory.parts import egress_proxy_of, engine_source_of, image_of, model_of, repo_of
+from pifleet.inventory.parts import egress_proxy_of, engine_source_of, gondolin_of, image_of, model_of, repo_of
 from pifleet.inventory.shape import shape
 from pifleet.secret import Secret
 
@@ -49,6 +49,7 @@ def fleet_from(raw: RawInventory, *, become_password: Secret | None = None) -> F
         name=variables.pifleet_fleet, hosts=hosts, repos=repos, models=models, image=image_of(variables, folder),
         results=str(folder.at(variables.pifleet_results)),
         egress_proxy=egress_proxy_of(variables, folder), openshell=openshell(raw, variables.pifleet_openshell, folder),
+        gondolin=gondolin_of(variables, folder),
         engine_source=engine_source_of(variables.pifleet_engine_source, folder),
         sandboxes=tuple(sandboxes(variables)), pull_limits=_pull_limits(variables.pifleet_pull_limits),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
@@ -15,6 +16,7 @@ from pifleet.desired.clients import variables
 from pifleet.fleet import Connection, Fleet, Host, Limits
 from pifleet.patterns.gondolin import compare, cut, needs
 from pifleet.patterns.gondolin.desired import OWN_MEMORY
+from pifleet.pins import Package
 from pifleet.plan import Step
 from tests.unit.fleets import box, fleet, spec
 
@@ -170,6 +172,15 @@ def test_doctor_refuses_a_processor_that_the_runtime_is_not_made_for() -> None:
     seen = {"arch": "aarch64", "os": {"id": "debian", "version": "12"}, "gondolin": {}}
 
     assert next(iter(needs(micro(), "farm-1", seen))).verdict == "fail"
+
+
+def test_a_published_guest_is_another_runtime_wherever_it_comes_from() -> None:
+    def name(**guest: str) -> str:
+        made = micro()
+        pinned = replace(made.gondolin, guest=Package("1" * 64, **guest) if guest else None)
+        return str(spec(replace(made, gondolin=pinned))["gondolin"]["runtime"]["hash"])
+
+    assert name() != name(url="https://a.example.com/guest.tar.gz") == name(file="/srv/guest.tar.gz")
 
 
 def test_the_manifest_names_an_image_as_gondolin_does(tmp_path: Path) -> None:

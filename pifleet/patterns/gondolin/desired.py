@@ -104,6 +104,7 @@ def _runtime(fleet: Fleet, cache: Path) -> dict[str, Any]:
         "hash": name, "path": str(RUNTIMES / name), "record": str(ETC / f"{name}.tree"),
         "archive": str(cache / f"gondolin-{name}.tar.zst"), "builder": False,
         "version": own.version, "zig_version": own.zig_version, "kernel": own.kernel,
+        "guest": {"file": own.guest.file, "url": own.guest.url, "sha256": own.guest.sha256} if own.guest else None,
         "packages": sorted({*own.PACKAGES, *image.packages}), "suite": image.suite, "date": image.date,
         "node_version": image.node_version, "npm_version": image.npm_version, "pi_version": image.pi_version,
         "ca": image.ca, "apt_mirror": image.apt_mirror, "npm_registry": image.npm_registry,
