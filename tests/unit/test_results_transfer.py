@@ -1,7 +1,6 @@
 """Frames over a real pipe: what is whole comes through, everything else is a refusal with a name."""
 
 import ast
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -15,10 +14,11 @@ from pifleet.results.incoming.program import ARGV
 from pifleet.results.incoming.transfer import Transfer, capture
 from pifleet.results.limits import Limits, Refusal
 from pifleet.stream import LocalStream
+from tests.results.forge import sealed
 
 LIMITS = Limits(idle=5, total=10)
 FRAMES = frame(b"J", b'{"kind":"alive"}') + frame(b"D", b"x" * 70000)
-WHOLE = MAGIC + FRAMES + frame(b"Z", json.dumps({"sha256": hashlib.sha256(FRAMES).hexdigest()}).encode())
+WHOLE = sealed(FRAMES)
 
 
 def saying(script: str, *args: object) -> LocalStream:
@@ -54,7 +54,7 @@ STREAMS = {
     "cut-after-last-data": (WHOLE[:LAST], "proto.cut"),
     "cut-in-end-mark": (WHOLE[:-1], "proto.cut"),
     "no-end-mark": (MAGIC + FRAMES, "proto.cut"),
-    "wrong-sha": (WHOLE.replace(b"xxx", b"xyx", 1), "proto.digest"),
+    "wrong-sha": (WHOLE.replace(b"alive", b"olive", 1), "proto.digest"),
     "end-mark-lies": (WHOLE[:LAST] + frame(b"Z", json.dumps({"sha256": "0" * 64}).encode()), "proto.digest"),
     "end-mark-empty": (WHOLE[:LAST] + frame(b"Z", b"{}"), "proto.schema"),
     "junk-after-end": (WHOLE + b"x", "proto.junk"),
