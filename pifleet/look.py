@@ -63,6 +63,8 @@ def look(fleet: Fleet, selection: Selection = ALL, emit: Emit = silent, *, keys:
     placement = place(
         fleet, {name: _found(fleet, answer) for name, answer in seen.items()},
         {name: 0 if name in unfit else int(answer.data["memory"]) for name, answer in seen.items()},
+        {(name, kind) for name, answer in seen.items() for kind, each in patterns().items()
+         if each.titles(answer.data, fleet.name) is None},
     )
 
     def wanted_on(name: str, answer: Observed) -> Spec:
@@ -133,7 +135,7 @@ def _trouble(answer: Observed | Trouble) -> Trouble | None:
 
 def _found(fleet: Fleet, answer: Observed) -> dict[str, Trace]:
     """The sandboxes of this fleet that are on a host, by what there is of them; of other patterns only its own."""
-    titles = {name: set(each.titles(answer.data, fleet.name)) for name, each in patterns().items()}
+    titles = {name: set(each.titles(answer.data, fleet.name) or ()) for name, each in patterns().items()}
     found: dict[str, Trace] = {}
     for box in fleet.sandboxes:
         there = {name for name in titles if box.title in titles[name] and name != box.pattern}

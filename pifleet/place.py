@@ -3,7 +3,7 @@ It must not look at a host itself; what was seen is given to it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pifleet.errors import Trouble
@@ -40,8 +40,12 @@ def may_be_on(fleet: Fleet, host: str) -> tuple[Sandbox, ...]:
     return tuple(box for box in fleet.sandboxes if host in candidates(fleet, box) or host in _offers(fleet, box))
 
 
-def place(fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping[str, int]) -> Placement:
-    """Decide for every sandbox. `seen` gives for each host that answered what it has, by title; `memory` its bytes.
+def place(
+    fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping[str, int],
+    untold: Container[tuple[str, str]] = (),
+) -> Placement:
+    """Decide for every sandbox. `seen` gives for each host that answered what it has, by title; `memory` its bytes;
+    `untold` are hosts with a pattern of which they could not say what they have.
 
     A sandbox lives where its container is, or where its folder is when no host has its container, or where it still is
     one of another pattern. One that is seen nowhere is placed only when every host that may hold it answered: otherwise
@@ -55,7 +59,7 @@ def place(fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping
             host_of[box.title] = box.host
         elif where := _own(fleet, box, seen):
             host_of[box.title] = where[0]
-        elif silent := [host for host in _offers(fleet, box) if host not in seen]:
+        elif silent := _silent(_offers(fleet, box), box, seen, untold):
             troubles[box.title] = _may_be_held(box, silent)
         elif where := [other.host for other in _of_other_patterns(box, seen) if other.host in _offers(fleet, box)]:
             host_of[box.title] = where[0]
@@ -75,6 +79,14 @@ def place(fleet: Fleet, seen: Mapping[str, Mapping[str, Trace]], memory: Mapping
     placed = [box for box in fleet.sandboxes if box.title in host_of]
     leaving = {box.title: _leaving(fleet, box, seen) for box in placed}
     return Placement(host_of, troubles, {title: old[0] for title, old in leaving.items() if old})
+
+
+def _silent(
+    hosts: Sequence[str], box: Sandbox, seen: Container[str], untold: Container[tuple[str, str]]
+) -> list[str]:
+    """Those of `hosts` that may hold a sandbox and do not say. Beside the only one that may, none could be made."""
+    hidden = [host for host in hosts if (host, box.pattern) in untold] if len(hosts) > 1 else []
+    return [host for host in hosts if host not in seen] + hidden
 
 
 def _leaving(fleet: Fleet, box: Sandbox, seen: Mapping[str, Mapping[str, Trace]]) -> list[Sandbox]:

@@ -155,8 +155,8 @@ def _left(found: Look, host: str) -> list[Sandbox]:
     """Sandboxes of this fleet that are there and no longer in its inventory."""
     known = {box.title for box in found.fleet.sandboxes}
     data = found.seen[host].data
-    return [_gone(title, name) for name, each in patterns().items() for title in each.titles(data, found.fleet.name)
-            if title not in known and title.count("/") == 1]
+    there = ((name, title) for name, each in patterns().items() for title in each.titles(data, found.fleet.name) or ())
+    return [_gone(title, name) for name, title in there if title not in known and title.count("/") == 1]
 
 
 def _gone(title: str, pattern: str) -> Sandbox:

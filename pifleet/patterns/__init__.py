@@ -51,8 +51,9 @@ class Pattern(Protocol):
     def seen(self, observed: Json, box: Sandbox) -> Json | None:
         """What was seen of a sandbox, at least its `agent`; None where it is not."""
 
-    def titles(self, observed: Json, fleet: str) -> list[str]:
-        """The titles of all sandboxes of a fleet that are there, also of those that left its inventory."""
+    def titles(self, observed: Json, fleet: str) -> list[str] | None:
+        """The titles of all sandboxes of a fleet that are there, also of those that left its inventory; None where what
+        knows them does not say."""
 
     def needs(self, fleet: Fleet, host: str, observed: Json) -> Iterator[Check]:
         """What a host needs for this pattern, asked before anything is installed: doctor tells all of it.

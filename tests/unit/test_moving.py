@@ -95,6 +95,19 @@ def seen(*sandboxes: Sandbox) -> Observed:
     })
 
 
+def test_where_a_gateway_cannot_say_whether_it_has_a_sandbox_no_second_one_is_made_elsewhere() -> None:
+    found = place(changing(), {name: {} for name in ROOM}, ROOM, {("farm-3", "openshell")})
+
+    assert "ana/main" not in found.host_of
+    assert found.troubles["ana/main"].headline == "ana/main was seen on no host, and farm-3 did not answer"
+
+
+def test_a_silent_gateway_that_is_the_only_one_keeps_its_sandbox() -> None:
+    of = replace(changing(), hosts={"farm-1": DOCKER, "farm-3": SHELLS})
+
+    assert place(of, {"farm-1": {}, "farm-3": {}}, ROOM, {("farm-3", "openshell")}).host_of == {"ana/main": "farm-3"}
+
+
 def test_leaving_is_one_step_that_says_why_and_takes_the_place_of_forgetting_and_replacing() -> None:
     of = changing()
     created = Step("sandbox", "farm-2", "ana/main", "sandbox", "create", "missing", "sandbox_openshell")

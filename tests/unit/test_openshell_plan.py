@@ -11,7 +11,7 @@ import pytest
 
 from pifleet.desired import host_spec
 from pifleet.fleet import Connection, Fleet, Host, Limits, Model, OpenShell, Package, Repo, Sandbox
-from pifleet.patterns.openshell import compare, complete, cut
+from pifleet.patterns.openshell import compare, complete, cut, titles
 from pifleet.plan import Step
 from pifleet.secret import Secret, SecretSource
 
@@ -180,6 +180,14 @@ def test_a_sandbox_that_nobody_can_be_asked_about_is_not_made_a_second_time() ->
     made = steps(lambda seen: box_of(seen).update(phase="Unknown", policy=None))
 
     assert [(step.action, step.why) for step in made] == [("change", "its gateway does not answer")]
+
+
+def test_a_gateway_that_does_not_answer_does_not_say_that_it_has_no_sandbox() -> None:
+    seen = as_it_should_be(spec())
+    silent = {**seen, "gateway": {**seen["gateway"], "answers": False}, "sandboxes": {}}
+    unknown = {**silent, "gateway": {**silent["gateway"], "registered": False}}
+
+    assert [titles({"openshell": one}, "acme") for one in (seen, silent, unknown)] == [["ana/main"], None, []]
 
 
 def test_what_took_too_long_to_look_at_is_said_to_be_unseen_and_not_to_be_missing() -> None:

@@ -38,9 +38,13 @@ def seen(observed: Json, box: Sandbox) -> Json | None:
     return _of(observed["openshell"], box.workspace, box.id)
 
 
-def titles(observed: Json, fleet: str) -> list[str]:
+def titles(observed: Json, fleet: str) -> list[str] | None:
     """See `pifleet.patterns.Pattern`."""
-    return [_title(key, box) for key, box in (observed["openshell"].get("sandboxes") or {}).items()
+    seen = observed["openshell"]
+    gateway = seen.get("gateway") or ABSENT
+    if gateway.get("registered") and not gateway.get("answers"):
+        return None
+    return [_title(key, box) for key, box in (seen.get("sandboxes") or {}).items()
             if (box.get("labels") or {}).get("pifleet.fleet") == fleet]
 
 
