@@ -2,6 +2,8 @@
 It must not know whose files they are. A file is bytes and its id; all that git could find wrong in one is told here.
 
 The forms are git's (gitformat-pack); that of bytes which do not get smaller is "stored" (RFC 1951, 3.2.4).
+Other than git it looks for no collision of SHA-1: a sandbox that paid for one confuses two files of its own answer, and
+none that home holds.
 """
 
 from __future__ import annotations
