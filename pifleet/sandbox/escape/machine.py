@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from pifleet.sandbox.escape.trying import Attempt, connect, those, touched
+from pifleet.sandbox.escape.trying import SECONDS, Attempt, connect, those, touched
 
 SOCKETS, SANDBOXES = Path("/run/pifleet"), Path("/var/lib/pifleet/sandboxes")
 PROBE = "pifleet-probe"
@@ -54,7 +55,11 @@ def block_devices() -> str:
 
 
 def strangers() -> str:
-    return those(f"uid {uid}" for _, uid in others())
+    """Those that stay: whom an engine sends in, such as a probe, is root's for a moment before it is the sandbox's."""
+    found = set(others())
+    if found:
+        time.sleep(SECONDS)
+    return those(f"uid {uid}" for _, uid in found & set(others()))
 
 
 def others() -> Iterator[tuple[Path, int]]:
