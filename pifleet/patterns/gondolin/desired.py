@@ -39,7 +39,7 @@ MODEL_PORT, PROXY_PORT = 8100, 8101
 PROXY = "egress.pifleet.internal"
 WORKSPACE = "/workspace"
 # Emulated and on a busy host a machine needs a minute or two. Who kills pi finds nothing left after five seconds.
-START_SECONDS, LINGER_SECONDS = 240, 3
+START_SECONDS, LINGER_SECONDS = 240, 2
 
 
 def parts(_: Host) -> tuple[str, ...]:
