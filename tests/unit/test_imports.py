@@ -30,7 +30,6 @@ HEAVY = {
     "fabric": {"connection"}, "paramiko": {"connection"},
     "kubernetes": {"kube"}, "websocket": {"kube"}, "urllib3": {"kube"},
     "pydantic": {"inventory", "results"}, "pydantic_core": {"inventory"},
-    "cryptography": {"inventory"},
     "jinja2": {"render"}, "zstandard": {"results"}, "yaml": None, "rich": {"output"}, "click": {"cli"},
 }
 # These may be imported at the top of their modules: whole modules stand behind a function's import.
