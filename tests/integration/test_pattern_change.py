@@ -15,20 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.integration.farm import BIN, WORK
+from tests.integration.carried import EVERYTHING, NAMES, begin_work, carry_over_and_back
+from tests.integration.farm import BIN
 from tests.integration.shells import HOST, Shells, overlay, packages
 from tests.lab.farm import Lab
 from tests.lab.fixtures import started
 
-NAMES = ("ana/main", "bo/main")
 KILLS = 4
 FOLDER = "/var/lib/pifleet/sandboxes/ana-main"
-# All that anybody did: files, what git says of them, its refs and stashes, and pi's sessions.
-EVERYTHING = """
-cd /workspace/web
-git status --porcelain=v2 --branch --ignored; git for-each-ref; git stash list --format=%H; cat .git/rebase-merge/onto
-find /workspace /home/pi/.pi/agent/sessions -name .git -prune -o -type f -exec sha256sum {} + | sort -k 2
-"""
 
 
 class Both(Shells):
@@ -77,32 +71,12 @@ def farm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Both:
 @pytest.fixture(scope="module")
 def working(farm: Both) -> Both:
     """The farm as pattern docker, with unfinished work and a session in each sandbox."""
-    done = farm.provision()
-    assert done.code == 0, done.out + done.err
-    for name in NAMES:
-        assert farm.pifleet("exec", name, "--", "sh", "-c", WORK.format(repo="web")).code == 0
-        assert farm.pifleet("run", name, "-p", "SAY begun").code == 0
+    begin_work(farm)
     return farm
 
 
 def test_one_word_carries_all_work_to_another_pattern_and_another_brings_it_back(working: Both) -> None:
-    before = working.everything()
-    assert "sessions" in before["ana/main"]
-    assert "staged" in before["ana/main"]
-    for pattern, other in (("openshell", "docker"), ("docker", "openshell")):
-        changed = working.of(pattern)
-        planned = [(step["sandbox"], step["item"], step["action"]) for step in changed.plan().json["steps"]]
-
-        done = changed.provision()
-
-        assert {(name, f"{other} sandbox", "remove") for name in NAMES} <= set(planned)
-        assert done.code == 0, done.out + done.err
-        assert changed.everything() == before
-        assert changed.there() == {pattern: 2, other: 0}
-        assert changed.plan().json["steps"] == []
-        assert {row["result"] for row in changed.provision().json["outcomes"]} == {"ok"}
-        assert changed.pifleet("run", "ana", "-p", "SAY still here").code == 0
-        before = changed.everything()
+    carry_over_and_back(working, "openshell")
 
 
 def test_of_the_old_pattern_nothing_stays_on_the_host(working: Both) -> None:

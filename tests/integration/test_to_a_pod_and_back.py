@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from tests.integration.carried import EVERYTHING, NAMES, begin_work, carry_over_and_back
 from tests.integration.cluster_farm import ClusterFarm
-from tests.integration.farm import WORK, Farm
-from tests.integration.test_pattern_change import EVERYTHING
+from tests.integration.farm import Farm
 from tests.lab.farm import HOSTS, Lab
 from tests.lab.fixtures import started
 
 HOST, CLUSTER, FLEET = HOSTS[0], "prod", "both"
-NAMES = ("ana/main", "bo/main")
 
 
 @dataclass
@@ -72,29 +71,9 @@ def farm(bare_pods: ClusterFarm, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(scope="module")
 def working(farm: Both) -> Both:
     """The farm as pattern docker, with unfinished work and a session of pi's in each sandbox."""
-    done = farm.provision()
-    assert done.code == 0, done.out + done.err
-    for name in NAMES:
-        assert farm.pifleet("exec", name, "--", "sh", "-c", WORK.format(repo="web")).code == 0
-        assert farm.pifleet("run", name, "-p", "SAY begun").code == 0
+    begin_work(farm)
     return farm
 
 
 def test_one_word_carries_all_work_into_a_pod_and_another_brings_it_back(working: Both) -> None:
-    before = working.everything()
-    assert "sessions" in before["ana/main"]
-    assert "staged" in before["ana/main"]
-    for pattern, other in (("pod", "docker"), ("docker", "pod")):
-        changed = working.of(pattern)
-        planned = [(step["sandbox"], step["item"], step["action"]) for step in changed.plan().json["steps"]]
-
-        done = changed.provision()
-
-        assert {(name, f"{other} sandbox", "remove") for name in NAMES} <= set(planned)
-        assert done.code == 0, done.out + done.err
-        assert changed.everything() == before
-        assert changed.there() == {pattern: 2, other: 0}
-        assert changed.plan().json["steps"] == []
-        assert {row["result"] for row in changed.provision().json["outcomes"]} == {"ok"}
-        assert changed.pifleet("run", "ana", "-p", "SAY still here").code == 0
-        before = changed.everything()
+    carry_over_and_back(working, "pod")
