@@ -22,7 +22,7 @@ LONGEST = 200
 def show_plan(output: Output, found: Look, *, every_step: bool = False) -> None:
     """The steps under the host or sandbox that they change, what could not be looked at, and the totals."""
     plan = found.plan
-    for place in dict.fromkeys((step.host, step.sandbox) for step in plan.steps):
+    for place in _places(plan):
         host, sandbox = place
         output.say(f"{sandbox} on {host}" if sandbox else host)
         output.table([
@@ -33,6 +33,17 @@ def show_plan(output: Output, found: Look, *, every_step: bool = False) -> None:
         output.table([Row(("", mark(note.verdict), note.name, note.text)) for note in notes])
     show_unseen(output, plan)
     output.say(totals(plan))
+
+
+def _places(plan: Plan) -> list[tuple[str, str]]:
+    """The hosts and sandboxes with steps, in their order; a host that is noted for something comes before its own."""
+    noted = {note.place for note in plan.notes}
+    found: dict[tuple[str, str], None] = {}
+    for step in plan.steps:
+        if step.host in noted:
+            found[step.host, ""] = None
+        found[step.host, step.sandbox] = None
+    return list(found)
 
 
 def show_unseen(output: Output, plan: Plan) -> None:
