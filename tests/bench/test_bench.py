@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bench.link import Link
 from tests.bench.methods import GitFetch, Ours, Sandbox, rsync, tar_zstd
-from tests.bench.place import PYTHON, ROOT, git, run
+from tests.bench.place import PYTHON, ROOT, git, run, tools
 from tests.bench.table import ratio, shown, worst
 from tests.bench.workloads import Content, change_lines, names, repository
 
@@ -61,6 +61,7 @@ def test_sockets_that_do_not_wait_are_taken_too(tmp_path: Path) -> None:
 
 
 def test_every_method_brings_the_same_files_home(tmp_path: Path) -> None:
+    tools()
     box, link = Sandbox(tmp_path / "box"), Link(0, tmp_path)
     app = repository(box.workspace / "app", 60, Content(1, 500, every=0))
     change_lines(app, 3, 60, seed=1)
