@@ -157,19 +157,25 @@ class TestClosed:
 
 
 class TestTrouble:
-    def test_a_killed_pi_leaves_no_process_no_disk_and_no_socket_after_five_seconds(self, micro: Micro) -> None:
+    @pytest.mark.parametrize("at", ["boot", "work"])
+    def test_a_killed_pi_leaves_no_process_no_disk_and_no_socket_after_five_seconds(
+        self, micro: Micro, at: str
+    ) -> None:
         host = micro.host
         wait(lambda: micro.machines() == [], PATIENCE, "no machine ran")
         before = self.left(micro)
         script = 'CALL bash {"command": "touch started; sleep 600"}'
         host.inside("rm", "-f", f"{ROOT}/ana-main/workspace/started")
         micro.in_place("agent", "sh", "-c", 'setsid pi -p "$0" </dev/null >/dev/null 2>&1 &', script)
-        there = f"test -e {ROOT}/ana-main/workspace/started && echo yes || echo no"
-        wait(lambda: host.inside("sh", "-c", there).strip() == "yes", PATIENCE, "the command started")
+        wait(lambda: micro.machines() != [], PATIENCE, "its machine was there")
+        started = f"test -e {ROOT}/ana-main/workspace/started && echo yes || echo no"
+        if at == "work":
+            wait(lambda: micro.sh(started).strip() == "yes", PATIENCE, "the command started")
         assert self.left(micro) != before
 
         assert float(host.inside("python3", "-c", KILL)) < 5
         assert self.left(micro) == before
+        assert micro.sh(started).strip() == ("yes" if at == "work" else "no")
 
     def left(self, farm: Micro) -> tuple[list[str], list[str]]:
         """The developer's processes, and what the machine's place has of disks and sockets."""

@@ -34,7 +34,9 @@ const KERNEL = "console=ttyS0 initramfs_async=1 quiet";
 
 export class Machine {
 	/** @type {Promise<gondolin.VM> | undefined} */
-	#vm;
+	#made;
+	/** @type {Promise<gondolin.VM> | undefined} */
+	#ready;
 	/** @type {NodeJS.Timeout | undefined} */
 	#ending;
 	#users = 0;
@@ -50,46 +52,55 @@ export class Machine {
 		this.#accel = accel;
 	}
 
-	/** The running machine, until `leave`. Throws when it does not start. */
-	async enter() {
+	/**
+	 * The running machine, which stays until whoever asked for it is gone. Throws when it does not start, or not in time for
+	 * anybody who still waits.
+	 * @param {AbortSignal} gone
+	 */
+	async enter(gone) {
 		clearTimeout(this.#ending);
 		this.#users += 1;
-		this.#vm ??= this.#boot();
-		return this.#vm;
-	}
-
-	leave() {
-		this.#users -= 1;
-		clearTimeout(this.#ending);
-		if (this.#users === 0) this.#ending = setTimeout(() => this.#end(), this.#settings.lingerSeconds * 1000);
+		gone.addEventListener("abort", () => this.#leave(), { once: true });
+		if (!this.#made) this.#boot();
+		return /** @type {Promise<gondolin.VM>} */ (this.#ready);
 	}
 
 	/**
 	 * Forget a machine that no longer answers, so that the next who asks gets a new one.
 	 * @param {gondolin.VM} vm
 	 */
-	lost(vm) {
-		if (vm.getHostPid() === null) this.#end();
+	async lost(vm) {
+		const made = this.#made;
+		if (vm.getHostPid() === null && (await made) === vm) this.#end(made);
 	}
 
-	#end() {
-		const vm = this.#vm;
-		this.#vm = undefined;
-		vm?.then((running) => running.close()).catch((error) => log(`the micro-VM did not end: ${error.message}`));
+	#leave() {
+		this.#users -= 1;
+		clearTimeout(this.#ending);
+		if (this.#users === 0) this.#ending = setTimeout(() => this.#end(this.#made), this.#settings.lingerSeconds * 1000);
 	}
 
 	#boot() {
-		const started = this.#start();
-		started.catch(() => {
-			this.#vm = undefined;
-		});
-		return started;
+		const made = this.#create();
+		this.#made = made;
+		this.#ready = made.then((vm) => this.#close(vm));
+		this.#ready.catch(() => this.#end(made));
 	}
 
-	async #start() {
+	/**
+	 * End a machine, also one that has not come up yet; nothing when that has been done.
+	 * @param {Promise<gondolin.VM> | undefined} made
+	 */
+	#end(made) {
+		if (this.#made !== made) return;
+		this.#made = undefined;
+		made?.then((vm) => vm.close().catch((error) => log(`the micro-VM did not end: ${error.message}`)), () => {});
+	}
+
+	#create() {
 		const settings = this.#settings;
 		const name = `${settings.proxy.host}:${settings.proxy.port}`;
-		const vm = await gondolin.VM.create({
+		return gondolin.VM.create({
 			sandbox: {
 				imagePath: settings.image,
 				accel: this.#accel,
@@ -108,10 +119,16 @@ export class Machine {
 			httpHooks: gondolin.createHttpHooks({ allowedHosts: [] }).httpHooks,
 			allowWebSockets: false,
 		});
-		const closed = await vm.exec(["/bin/busybox", "sh", "-c", CLOSE, "sh", settings.proxy.host]);
-		if (closed.exitCode === 0) return vm;
-		await vm.close();
-		throw new Error(`its network could not be closed: ${closed.stderr.trim()}`);
+	}
+
+	/**
+	 * Close the machine's network, which boots it.
+	 * @param {gondolin.VM} vm
+	 */
+	async #close(vm) {
+		const closed = await vm.exec(["/bin/busybox", "sh", "-c", CLOSE, "sh", this.#settings.proxy.host]);
+		if (closed.exitCode !== 0) throw new Error(`its network could not be closed: ${closed.stderr.trim()}`);
+		return vm;
 	}
 }
 

@@ -62,14 +62,12 @@ async function answer(machine, socket, request, gone, listen) {
 	/** @type {VM | undefined} */
 	let vm;
 	try {
-		vm = await machine.enter();
+		vm = await machine.enter(gone);
 		end = request.argv.length > 0 ? await command(vm, socket, request, gone, listen) : await idle(socket, gone);
 	} catch (error) {
 		const why = error instanceof Error ? error.message : String(error);
 		end = { failure: vm ? why : `the micro-VM did not start, so nothing was run: ${why}` };
-		if (vm) machine.lost(vm);
-	} finally {
-		machine.leave();
+		if (vm) await machine.lost(vm);
 	}
 	send(socket, KIND.end, end);
 	socket.end();
