@@ -163,12 +163,12 @@ class Exec:
 
     def _sort(self, said: Sequence[bytes]) -> None:
         for message in said:
-            channel, data = message[:1], message[1:]
+            channel, data = message[:1], memoryview(message)[1:]
             if channel == bytes([STDOUT]) and data:
-                self._out.append(memoryview(data))
+                self._out.append(data)
                 self._unread += len(data)
                 self._received += len(data)
-            elif channel == bytes([STDERR]) and (own := self._words.feed(data)):
+            elif channel == bytes([STDERR]) and (own := self._words.feed(bytes(data))):
                 self._keep(own)
             elif channel == bytes([STATUS]):
                 self._status += data

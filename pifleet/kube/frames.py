@@ -11,6 +11,7 @@ BINARY, CLOSE, PING, PONG = 0x2, 0x8, 0x9, 0xA
 _CONTINUED = 0x0
 _CONTROL = 0x8
 LIMIT = 32 << 20
+_ROOM = 1 << 18
 
 
 class Broken(Exception):
@@ -41,13 +42,19 @@ class Frames:
     """What a server sends, in pieces of any size. The time and the memory that it takes grow with the bytes alone."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer, self._filled = bytearray(_ROOM), 0
         self._parts: list[bytes] = []
         self._kind, self._size = BINARY, 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """(kind, message) of each message that is whole with `data`. Raises Broken."""
-        self._buffer += data
+    def room(self) -> memoryview:
+        """Where what arrives next has to be put: of hundreds of megabytes every copy counts."""
+        if len(self._buffer) - self._filled < _ROOM:
+            self._buffer = self._buffer + bytes(len(self._buffer))
+        return memoryview(self._buffer)[self._filled:]
+
+    def feed(self, count: int) -> Iterator[tuple[int, bytes]]:
+        """(kind, message) of each message that is whole with `count` more bytes in the room. Raises Broken."""
+        self._filled += count
         at = 0
         try:
             while (found := self._frame(at)) is not None:
@@ -68,11 +75,14 @@ class Frames:
                     yield self._kind, b"".join(self._parts)
                     self._parts = []
         finally:
-            del self._buffer[:at]
+            if at:
+                left = self._filled - at
+                self._buffer[:left] = self._buffer[at:self._filled]
+                self._filled = left
 
     def _frame(self, at: int) -> tuple[int, int, int] | None:
         """First byte, and where the payload begins and ends, of the frame at `at`; None while it is not whole."""
-        there = len(self._buffer) - at
+        there = self._filled - at
         if there < 2:
             return None
         first, short = self._buffer[at], self._buffer[at + 1]
@@ -86,4 +96,4 @@ class Frames:
             begin, size = at + 2 + width, int.from_bytes(self._buffer[at + 2:at + 2 + width], "big")
         if size > LIMIT:
             raise Broken(f"a frame of {size} bytes")
-        return (first, begin, begin + size) if len(self._buffer) >= begin + size else None
+        return (first, begin, begin + size) if self._filled >= begin + size else None

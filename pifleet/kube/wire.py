@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pifleet.kube.client import Api
 
 PIECE = 1 << 16
-BATCH = 32
 # Balancers cut what says nothing for 60 seconds and more (kubernetes-client/python, issue 1841).
 PING_SECONDS = 20.0
 # A peer that acknowledges nothing for this long is gone (tcp(7), TCP_USER_TIMEOUT; milliseconds).
@@ -77,12 +76,12 @@ class Wire:
         with self._receiving:
             deadline = time.monotonic() + timeout
             while not self._goodbye:
-                data = self._read(min(deadline, time.monotonic() + PING_SECONDS))
-                if not data:
+                count = self._read(min(deadline, time.monotonic() + PING_SECONDS))
+                if not count:
                     if time.monotonic() >= deadline:
                         return []
                     self._control(PING, b"")
-                elif said := self._messages(data):
+                elif said := self._messages(count):
                     return said
             raise ConnectionResetError(self._goodbye)
 
@@ -97,10 +96,10 @@ class Wire:
         with self._sending, self._receiving:
             self._socket.close()
 
-    def _messages(self, data: bytes) -> list[bytes]:
+    def _messages(self, count: int) -> list[bytes]:
         said = []
         try:
-            for kind, message in self._frames.feed(data):
+            for kind, message in self._frames.feed(count):
                 if kind == PING:
                     self._control(PONG, message)
                 elif kind == CLOSE:
@@ -136,13 +135,16 @@ class Wire:
             except (OSError, ValueError) as error:
                 raise BrokenPipeError(str(error)) from None
 
-    def _read(self, deadline: float) -> bytes:
-        """All that is there, or what comes first until the deadline, or nothing. Raises ConnectionError at the end."""
-        found: list[bytes] = []
-        while len(found) < BATCH:
+    def _read(self, deadline: float) -> int:
+        """Put what is there, or comes first until the deadline, into the frames' room; how many bytes.
+
+        Raises ConnectionError at the end.
+        """
+        room, count = self._frames.room(), 0
+        while count < len(room):
             try:
                 with self._io:
-                    data = self._socket.recv(PIECE)
+                    more = self._socket.recv_into(room[count:])
             except (ssl.SSLWantReadError, BlockingIOError):
                 wanted = select.POLLIN
             except ssl.SSLWantWriteError:
@@ -150,15 +152,15 @@ class Wire:
             except (OSError, ValueError) as error:
                 raise ConnectionResetError(str(error)) from None
             else:
-                if data:
-                    found.append(data)
+                if more:
+                    count += more
                     continue
-                if not found:
+                if not count:
                     raise ConnectionResetError("the connection ended")
                 break
-            if found or not self._ready(wanted, deadline - time.monotonic()):
+            if count or not self._ready(wanted, deadline - time.monotonic()):
                 break
-        return b"".join(found)
+        return count
 
     def _ready(self, wanted: int, seconds: float) -> bool:
         poll = select.poll()

@@ -43,7 +43,7 @@ class Transfer:
         self.limits = limits
         self._stream = stream
         self._ends = time.monotonic() + limits.total
-        self._buffer = b""
+        self._buffer = memoryview(b"")
         self._digest = hashlib.sha256()
         self._program: Program | None = None
 
@@ -54,7 +54,7 @@ class Transfer:
 
     def provide(self) -> None:
         """Let the program itself follow if the far end lacks it."""
-        if self._peek() == NEEDED:
+        if self._there()[:1] == NEEDED:
             self._some(1)
             if self._program:
                 self.send(self._program.whole())
@@ -88,11 +88,6 @@ class Transfer:
             # A program that ended early has said why on its standard output and error.
         finally:
             watch.cancel()
-
-    def _peek(self) -> bytes:
-        first = self._some(1)
-        self._buffer = first + self._buffer
-        return first
 
     def frames(self) -> Iterator[tuple[bytes, bytes]]:
         """(type, payload) of every frame before the end mark, which is checked here; `last_words` are to follow."""
@@ -157,21 +152,26 @@ class Transfer:
             raise Refusal("timeout.total", f"not done after {self.limits.total:g} s")
         return min(left, self.limits.idle)
 
-    def _some(self, most: int) -> bytes:
+    def _there(self) -> memoryview:
+        """What has arrived, at least one byte of it before the end."""
         if not self._buffer:
             try:
-                self._buffer = self._stream.read(framing.CHUNK, self.patience())
+                self._buffer = memoryview(self._stream.read(framing.CHUNK, self.patience()))
             except StreamTimeout:
                 self.patience()
                 raise Refusal("timeout.idle", f"nothing arrived for {self.limits.idle:g} s") from None
             self.received += len(self._buffer)
             if self.received > self.limits.wire:
                 raise Refusal("limit.wire", f"more than {self.limits.wire} bytes")
-        data, self._buffer = self._buffer[:most], self._buffer[most:]
+        return self._buffer
+
+    def _some(self, most: int) -> memoryview:
+        data = self._there()[:most]
+        self._buffer = self._buffer[most:]
         return data
 
     def _exactly(self, size: int) -> bytes:
-        parts: list[bytes] = []
+        parts: list[memoryview] = []
         left = size
         while left:
             part = self._some(left)

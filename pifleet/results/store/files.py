@@ -49,7 +49,7 @@ class Files:
     def take(self, pack: bytes) -> None:
         """One whole pack. Raises Refusal git.fsck, limit.unpacked; OSError."""
         pieces = list(_pieces(memoryview(pack), max(self._limits.ratio_from, self._limits.ratio * len(pack))))
-        if hashlib.sha1(pack[:-_TRAILER]).digest() != pack[-_TRAILER:]:  # noqa: S324 git's own
+        if hashlib.sha1(memoryview(pack)[:-_TRAILER]).digest() != pack[-_TRAILER:]:  # noqa: S324 git's own
             raise _bad("its digest differs")
         there = set(self._there([piece.oid.hex() for piece in pieces]))
         if there:
