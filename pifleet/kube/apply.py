@@ -13,7 +13,7 @@ from typing import TypeVar
 from pifleet.errors import HostFailed
 from pifleet.kube.client import MANAGER, MERGE, Api, ApiRefused, Json, path
 from pifleet.kube.look import OURS
-from pifleet.kube.pods import state_of, trouble_of, waits_for
+from pifleet.kube.pods import is_of, state_of, trouble_of, waits_for
 from pifleet.patterns.pod.fields import differences, put_right
 from pifleet.patterns.pod.objects import key_of, resolved
 from pifleet.threads import side_by_side
@@ -202,7 +202,8 @@ def _how_far(kind: str, one: Json | None, pods: Sequence[Json]) -> tuple[str, st
         return "running", ""
     status, labels = one.get("status") or {}, one["spec"]["selector"]["matchLabels"].items()
     found = [(state_of(one, pod), trouble_of(pod) or waits_for(pod)) for pod in pods
-             if labels <= pod["metadata"].get("labels", {}).items() and not pod["metadata"].get("deletionTimestamp")]
+             if labels <= pod["metadata"].get("labels", {}).items() and is_of(one, pod)
+             and not pod["metadata"].get("deletionTimestamp")]
     newest = status.get("observedGeneration", 0) >= one["metadata"]["generation"] and (
         status.get("updatedReplicas") == len(found) == [name for name, _ in found].count("running"))
     # A sandbox is ready when its repositories are there, which come once it runs.

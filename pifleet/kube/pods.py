@@ -16,13 +16,20 @@ Json = Mapping[str, Any]
 OWNER: Json = {"spec": {"replicas": 1}}
 
 
+def is_of(owner: Json, pod: Json) -> bool:
+    """Whether a pod is no other owner's: the pods of a StatefulSet outlive it, and carry the labels of the next one."""
+    uid = (owner.get("metadata") or {}).get("uid")
+    refs = pod["metadata"].get("ownerReferences") or ()
+    return uid is None or all(ref["uid"] == uid for ref in refs if ref["kind"] == "StatefulSet")
+
+
 def state_of(owner: Json | None, pod: Json | None) -> str:
     """running|stopped|starting|missing|error|unknown, of a sandbox's StatefulSet and its pod; None: not there."""
     if not owner:
         return "missing"
     if not owner["spec"].get("replicas", 1):
         return "stopped"
-    if not pod or pod["metadata"].get("deletionTimestamp"):
+    if not pod or pod["metadata"].get("deletionTimestamp") or not is_of(owner, pod):
         return "starting"
     status = pod.get("status") or {}
     if trouble_of(pod):

@@ -50,3 +50,20 @@ def test_all_sandboxes_of_a_namespace_come_to_run_by_two_lists(api, server):
     with api() as opened:
         assert come_to_run(opened, [named(name) for name in names]) == {}
     assert len(server.asked) == 2
+
+
+def test_the_pod_of_a_set_that_was_deleted_is_not_taken_for_that_of_the_new_one(api, server, monkeypatch):
+    monkeypatch.setattr("pifleet.kube.apply.PAUSE", 0)
+    named = {"kind": "StatefulSet", "metadata": {"name": "pi", "namespace": "acme-ana", "generation": 1, "uid": "new"},
+             "spec": {"replicas": 1, "selector": {"matchLabels": {}}},
+             "status": {"observedGeneration": 1, "updatedReplicas": 1}}
+
+    def pod(uid):
+        return {"metadata": {"name": "pi-0", "ownerReferences": [{"kind": "StatefulSet", "uid": uid}]},
+                "status": {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}}
+
+    for uid in ("old", "new"):
+        server.answers += [(200, {"items": [named]}), (200, {"items": [pod(uid)]})]
+    with api() as opened:
+        assert come_to_run(opened, [named]) == {}
+    assert len(server.asked) == 4

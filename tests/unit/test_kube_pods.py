@@ -28,6 +28,12 @@ def silent():
     return found
 
 
+def owned(uid):
+    found = pod()
+    found["metadata"]["ownerReferences"] = [{"kind": "StatefulSet", "uid": uid}]
+    return found
+
+
 @pytest.mark.parametrize(("owner", "found", "state"), [
     (None, None, "missing"), (None, pod(), "missing"),
     ({"spec": {"replicas": 0}}, None, "stopped"), ({"spec": {"replicas": 0}}, pod(), "stopped"),
@@ -39,6 +45,8 @@ def silent():
     (WANTED, pod("Failed", reason="Evicted"), "error"),
     (WANTED, pod(ready=False), "running"), (WANTED, silent(), "unknown"), (WANTED, pod("Unknown"), "unknown"),
     (WANTED, {"metadata": {}}, "unknown"),
+    ({**WANTED, "metadata": {"uid": "new"}}, owned("new"), "running"),
+    ({**WANTED, "metadata": {"uid": "new"}}, owned("old"), "starting"),
 ])
 def test_the_state_of_a_sandbox(owner, found, state):
     assert state_of(owner, found) == state
