@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,22 @@ class ClusterFarm(Operator):
         assert done.code == 0, done.out + done.err
 
 
-def repository(folder: Path, name: str) -> None:
-    """Make the bare repository `name`.git with one commit."""
+def holds(asked: Callable[[], bool]) -> None:
+    """Wait until it does."""
+    end = time.monotonic() + 90
+    while not asked():
+        assert time.monotonic() < end, "did not come true within 90 s"
+        time.sleep(1)
+
+
+def repository(folder: Path, name: str, megabytes: int = 0) -> None:
+    """Make the bare repository `name`.git with one commit, and so much in it that no packing makes smaller."""
     bare, work = folder / f"{name}.git", folder / f"{name}-work"
     (work / "src").mkdir(parents=True)
     (work / "README").write_text(f"{name}\n")
     (work / "src" / "numbers").write_text("".join(f"{number}\n" for number in range(1000)))
+    if megabytes:
+        (work / "noise").write_bytes(os.urandom(megabytes << 20))
     author = ("-c", "user.name=lab", "-c", "user.email=lab@example.com")
     for words in (("init", "-q", "-b", "main"), ("add", "."), (*author, "commit", "-qm", "first")):
         subprocess.run(["git", "-C", work, *words], check=True)

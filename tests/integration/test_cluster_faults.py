@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster_farm import ClusterFarm
+from tests.integration.cluster_farm import ClusterFarm, holds, repository
 from tests.lab.cluster import Cluster
 from tests.lab.cluster.refuser import SAID
 
@@ -31,11 +34,14 @@ def something_to_do(pods: ClusterFarm) -> Iterator[ClusterFarm]:
     assert pods.pifleet("exec", "cy", "--", "cat", "/workspace/web/precious").out == "precious\n"
 
 
-def holds(asked: Callable[[], bool]) -> None:
-    end = time.monotonic() + 90
-    while not asked():
-        assert time.monotonic() < end, "did not come true within 90 s"
-        time.sleep(1)
+def inside(farm: ClusterFarm, developer: str, path: str) -> bool:
+    """Whether something is in a sandbox, by no way of pifleet's."""
+    pod = ("-n", f"acme-{developer}", f"pi-{developer}-main-0", "-c", "pi")
+    return farm.kubectl("exec", *pod, "--", "test", "-e", path, check=False) == ""
+
+
+def size(folder: Path) -> int:
+    return sum(file.lstat().st_size for file in folder.rglob("*"))
 
 
 @contextmanager
@@ -83,13 +89,45 @@ def test_an_api_server_that_restarts_in_a_provision_loses_nothing(
 
 def test_an_api_server_that_restarts_in_a_run_leaves_pi_at_work(pods: ClusterFarm, cluster: Cluster) -> None:
     pods.repaired()
-    inside = ("exec", "-n", "acme-ana", "pi-ana-main-0", "-c", "pi", "--", "test", "-e")
     script = 'CALL bash {"command": "touch /workspace/began; sleep 20; touch /workspace/ended; echo still here"}'
-    with restarted(cluster, lambda: holds(lambda: pods.kubectl(*inside, "/workspace/began", check=False) == "")):
+    with restarted(cluster, lambda: holds(lambda: inside(pods, "ana", "/workspace/began"))):
         during = pods.pifleet("run", "ana", "-p", f"{script}\nSAY {{last_result}}")
     assert "Traceback" not in during.err
-    holds(lambda: pods.kubectl(*inside, "/workspace/ended", check=False) == "")
+    holds(lambda: inside(pods, "ana", "/workspace/ended"))
     holds(lambda: "still here" in pods.pifleet("logs", "ana").out)
+
+
+def test_a_repository_on_its_way_in_gets_there_although_the_api_server_restarts(
+    pods: ClusterFarm, cluster: Cluster, tmp_path: Path
+) -> None:
+    repository(tmp_path, "web", megabytes=100)
+    large = replace(pods, overlay={**pods.overlay, "repos_at": str(tmp_path)})
+    assert pods.pifleet("exec", "cy", "--", "rm", "-rf", "/workspace/web").code == 0
+    with restarted(cluster, lambda: holds(lambda: inside(pods, "cy", "/workspace/.coming.web/it"))):
+        during = large.provision("--developer", "cy")
+    assert during.code == 0, during.out + during.err
+    assert pods.pifleet("exec", "cy", "--", "git", "-C", "/workspace/web", "fsck", "--full").code == 0
+    assert pods.pifleet("exec", "cy", "--", "rm", "-rf", "/workspace/web").code == 0
+    pods.repaired()
+
+
+def test_a_pull_of_100_megabytes_goes_on_after_a_restart_of_the_api_server(
+    pods: ClusterFarm, cluster: Cluster
+) -> None:
+    pods.repaired()
+    made = pods.pifleet("exec", "bo", "--", "sh", "-c", "head -c 100M /dev/urandom > api/large; sha256sum api/large")
+    wanted = made.out.split()[0]
+    coming = pods.results / ".store"
+    with restarted(cluster, lambda: holds(lambda: size(coming) > 10 << 20)):
+        during = pods.pifleet("pull", "bo", "-o", "json")
+    assert "Traceback" not in during.err
+    [cut] = during.json["pulls"]
+    assert (during.code, cut["result"]) == (1, "failed"), during.out + during.err
+    again = pods.pifleet("pull", "bo", "-o", "json")
+    assert (again.code, again.json["pulls"][0]["incomplete"]) == (0, [])
+    with (pods.results / "bo" / "main" / "api" / "large").open("rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == wanted
+    assert pods.pifleet("exec", "bo", "--", "rm", "api/large").code == 0
 
 
 def test_what_a_webhook_refuses_is_said_in_its_words(something_to_do: ClusterFarm, cluster: Cluster) -> None:
@@ -122,12 +160,12 @@ def test_a_quota_that_is_full_is_said_in_the_clusters_words(pods: ClusterFarm) -
     pods.repaired()
     space = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "in-the-way"}, "spec": space}
-    inside = ("-n", "acme-cy")
-    pods.kubectl(*inside, "delete", "statefulset", "pi-cy-main")
-    pods.kubectl(*inside, "delete", "pvc", "workspace-pi-cy-main-0")
-    pods.kubectl(*inside, "apply", "-f", "-", text=json.dumps(claim))
+    there = ("-n", "acme-cy")
+    pods.kubectl(*there, "delete", "statefulset", "pi-cy-main")
+    pods.kubectl(*there, "delete", "pvc", "workspace-pi-cy-main-0")
+    pods.kubectl(*there, "apply", "-f", "-", text=json.dumps(claim))
     during = pods.provision()
-    pods.kubectl(*inside, "delete", "pvc", "in-the-way")
+    pods.kubectl(*there, "delete", "pvc", "in-the-way")
     rows = {row["sandbox"]: row["result"] for row in during.json["outcomes"] if row["sandbox"]}
     assert (during.code, rows["cy/main"], rows["ana/main"]) == (1, "failed", "ok")
     assert "exceeded quota" in during.out
