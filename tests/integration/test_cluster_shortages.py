@@ -1,18 +1,23 @@
-"""What a cluster has run out of, or never had: room in a workspace, a StorageClass. Each is said in words, no work is
-lost, and the same command finishes the rest."""
+"""What a cluster has run out of, or never had: room in a workspace, an image, a StorageClass, a place for a pod. Each
+is said in words, no work is lost, and the same command finishes the rest."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.integration.cluster_farm import ClusterFarm
+from tests.integration.cluster_farm import ClusterFarm, holds
 from tests.integration.farm import Done
 
+NAMESPACE, POD = "small-ed", "pi-ed-main-0"
+# Nobody serves it, and a name that is not of one content is refused before anything is asked for.
+NOWHERE = f"localhost/nobody/made@sha256:{'0' * 64}"
 FULL = "No space left on device"
 PRECIOUS = "/workspace/precious"
 
@@ -72,6 +77,14 @@ def test_a_workspace_that_is_full_comes_home_and_takes_nothing_in(small: Cluster
     assert (small.results / "ed" / "main" / "workspace" / "precious").read_text() == "precious\n"
 
 
+def test_an_image_that_is_not_there_is_said_in_the_clusters_words(small: ClusterFarm) -> None:
+    wrong = replace(small, variables={**small.variables, "pifleet_cluster_image": NOWHERE})
+    during = wrong.provision()
+    assert (during.code, row(during)["result"]) == (1, "failed")
+    assert "ErrImagePull" in during.out or "ImagePullBackOff" in during.out
+    assert "localhost/nobody/made" in during.out
+
+
 def test_a_storage_class_that_is_not_there_is_said_before_anything_is_changed(small: ClusterFarm) -> None:
     wrong = replace(small, variables={**small.variables, "pifleet_storage_class": "nowhere"})
     during = wrong.provision()
@@ -79,3 +92,18 @@ def test_a_storage_class_that_is_not_there_is_said_before_anything_is_changed(sm
     assert "nowhere; the cluster has fake, lab" in during.out
     assert "correct pifleet_storage_class" in during.out
     assert small.plan().json["steps"] == []
+
+
+def test_a_pod_that_is_evicted_in_a_run_comes_back_with_its_work(small: ClusterFarm) -> None:
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": POD, "namespace": NAMESPACE}}
+    script = 'CALL bash {"command": "echo begun > /workspace/begun; sleep 600"}'
+    at = f"/api/v1/namespaces/{NAMESPACE}/pods/{POD}/eviction"
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(small.pifleet, "run", "ed", "-p", script)
+        holds(lambda: inside(small, "cat /workspace/begun").out == "begun\n")
+        small.kubectl("create", "--raw", at, "-f", "-", text=json.dumps(eviction))
+        during = run.result()
+    assert during.code == 1, during.out + during.err
+    assert "Traceback" not in during.out + during.err
+    small.repaired()
+    assert inside(small, "cat /workspace/begun").out == "begun\n"
