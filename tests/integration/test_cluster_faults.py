@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +42,16 @@ def inside(farm: ClusterFarm, developer: str, path: str) -> bool:
 
 
 def size(folder: Path) -> int:
-    return sum(file.lstat().st_size for file in folder.rglob("*"))
+    """Bytes of a folder in which files come and go; 0 where it is not there yet."""
+    return int((subprocess.run(["du", "-sb", folder], stdout=subprocess.PIPE).stdout or b"0").split()[0])
+
+
+def grows(folder: Path, count: int) -> None:
+    """Wait until a folder has so many bytes more. Looked at often: a quick machine brings 100 MB in a second or two."""
+    end, before = time.monotonic() + 90, size(folder)
+    while size(folder) < before + count:
+        assert time.monotonic() < end, f"{count} bytes did not arrive within 90 s"
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -117,8 +127,7 @@ def test_a_pull_of_100_megabytes_goes_on_after_a_restart_of_the_api_server(
     pods.repaired()
     made = pods.pifleet("exec", "bo", "--", "sh", "-c", "head -c 100M /dev/urandom > api/large; sha256sum api/large")
     wanted = made.out.split()[0]
-    coming = pods.results / ".store"
-    with restarted(cluster, lambda: holds(lambda: size(coming) > 10 << 20)):
+    with restarted(cluster, lambda: grows(pods.results, 10 << 20)):
         during = pods.pifleet("pull", "bo", "-o", "json")
     assert "Traceback" not in during.err
     [cut] = during.json["pulls"]
