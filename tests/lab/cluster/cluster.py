@@ -21,6 +21,7 @@ from tests.lab.cluster import audit, build, control, images, node, packages, pol
 from tests.lab.cluster.api import API_ERRORS, Api, ApiError
 from tests.lab.cluster.certificates import kubeconfig
 from tests.lab.cluster.place import ROOT, Place
+from tests.lab.cluster.tokens import token, with_token
 from tests.lab.engine import CACHE, CannotCarry, LabError
 from tests.lab.farm import checked
 
@@ -192,6 +193,11 @@ class Cluster:
     def api(self, method: str, path: str, body: object = None) -> Any:
         """One call as OPERATOR, its answer decoded; raises ApiError on a refusal."""
         return Api(self.kubeconfig).call(method, path, body)
+
+    def short_lived(self, namespace: str, account: str, seconds: float) -> str:
+        """The text of a kubeconfig with a token of an account's that is good for this long."""
+        there = self.api("GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}")
+        return with_token(self.kubeconfig, token(self.folder / "keys", there, seconds))
 
     def load(self, archive: Path) -> str:
         """Import an image's archive, as `docker save` writes it, `.zst` and `.gz` too; what the runtime said of it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.cluster.certificates import MASTERS, NODES, Authority, kubeconfig
+from tests.lab.cluster.tokens import ISSUER
 
 NODE, NODE_ADDRESS = "node-1", "198.18.77.1"
 SERVICES, API_SERVICE = "198.18.96.0/24", "198.18.96.1"
@@ -70,7 +71,7 @@ def apiserver(programs: Path, folder: Path) -> list[str]:
         f"--kubelet-client-certificate={keys}/apiserver.pem", f"--kubelet-client-key={keys}/apiserver.pem",
         f"--kubelet-certificate-authority={keys}/ca.crt", "--kubelet-preferred-address-types=InternalIP",
         f"--service-account-key-file={keys}/accounts.pem", f"--service-account-signing-key-file={keys}/accounts.pem",
-        "--service-account-issuer=https://kubernetes.default.svc", f"--audit-policy-file={policy}",
+        f"--service-account-issuer={ISSUER}", f"--audit-policy-file={policy}",
         f"--audit-log-path={folder}/audit.log", "--profiling=false",
     ]
 
