@@ -22,13 +22,11 @@ OPERATOR = [
      "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
      "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": "default"}]},
 ]
-INSIDE = ("-n", "small-ed")
+INSIDE, NODES = ("-n", "small-ed"), "--selector=kubernetes.io/hostname"
 # An API server remembers for so long whom it has let in.
 REMEMBERED = 10
-# Shorter than a sandbox needs to come to run with its repository and to be proven.
-BRIEF = 5
 # Longer than pifleet needs to begin a command, on a busy machine too.
-LONG = 30
+SECONDS = 30
 
 
 @pytest.fixture
@@ -51,8 +49,12 @@ def test_an_operators_token_that_expires_in_a_provision_is_said_and_a_new_one_fi
     operator.kubectl(*INSIDE, "delete", "statefulset", "pi-ed-main")
     operator.kubectl(*INSIDE, "delete", "pvc", "--all")
     file = tmp_path / "kubeconfig"
-    own = with_kubeconfig(operator, file, cluster.short_lived("default", "operator", BRIEF))
-    during = own.provision()
+    own = with_kubeconfig(operator, file, cluster.short_lived("default", "operator", SECONDS))
+    operator.kubectl("cordon", NODES)
+    try:
+        during = own.provision()  # the pod finds no place, and is waited for until the token has expired
+    finally:
+        operator.kubectl("uncordon", NODES)
     assert during.code == 1, during.out + during.err
     assert "its API server does not take our credentials" in during.out
     assert "its token expired at" in during.out
@@ -67,8 +69,8 @@ def test_a_developers_token_that_expires_in_a_command_lets_it_end_and_refuses_th
     small_pods: ClusterFarm, cluster: Cluster, tmp_path: Path
 ) -> None:
     file = tmp_path / "kubeconfig"
-    own = with_kubeconfig(small_pods, file, cluster.short_lived("small-ed", DEVELOPER_ACCOUNT, LONG))
-    long = own.pifleet("exec", "ed", "--", "sh", "-c", f"sleep {LONG + REMEMBERED}; echo to the end")
+    own = with_kubeconfig(small_pods, file, cluster.short_lived("small-ed", DEVELOPER_ACCOUNT, SECONDS))
+    long = own.pifleet("exec", "ed", "--", "sh", "-c", f"sleep {SECONDS + REMEMBERED}; echo to the end")
     assert (long.code, long.out) == (0, "to the end\n")
     refused = own.pifleet("pull", "ed")
     assert refused.code == 1
