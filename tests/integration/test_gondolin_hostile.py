@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ VERBS: dict[Sequence[str], Callable[[Any], bool]] = {
 
 
 @pytest.fixture(scope="module")
-def trapped(micro: Micro) -> Micro:
+def trapped(micro: Micro) -> Iterator[Micro]:
     """On a host where what is planted would lead somewhere: names of the guest are there too, and the baits."""
     micro.repaired()
     micro.sh(f"mkdir -p {HOME} && chmod 1777 {HOME} && ln -sfn {FOLDER}/workspace {WORKSPACE}")
@@ -32,7 +32,8 @@ def trapped(micro: Micro) -> Micro:
         micro.sh(f"mkdir -p $(dirname {path}); touch {path}")
     watched = [word for name, path in BAIT.items() for word in (path, mark(name))]
     micro.host.inside("systemd-run", "--quiet", "--unit=lab-baits", "python3", "-c", WATCH, *watched)
-    return micro
+    yield micro
+    micro.sh(f"systemctl stop lab-baits; rm -rf {WORKSPACE} {HOME}")
 
 
 @pytest.fixture(scope="module")
