@@ -34,6 +34,7 @@ def trapped(micro: Micro) -> Iterator[Micro]:
     micro.host.inside("systemd-run", "--quiet", "--unit=lab-baits", "python3", "-c", WATCH, *watched)
     yield micro
     micro.sh(f"systemctl stop lab-baits; rm -rf {WORKSPACE} {HOME}")
+    micro.repaired()
 
 
 @pytest.fixture(scope="module")
