@@ -84,7 +84,7 @@ def bytes_go_in_and_come_out_as_they_are(box: Box) -> None:
 
 def the_repository_is_whole(box: Box) -> None:
     said = box.sh(f"cd /workspace/{REPO}; git rev-parse HEAD; git status --porcelain; git fsck 2>&1")
-    assert re.fullmatch("[0-9a-f]{40}", said.strip())
+    assert re.fullmatch("[0-9a-f]{40}", said.strip()), said
 
 
 def pi_works_with_its_model_and_the_log_tells_it_again(box: Box) -> None:
