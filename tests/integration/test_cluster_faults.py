@@ -113,6 +113,7 @@ def test_a_repository_on_its_way_in_gets_there_although_the_api_server_restarts(
     repository(tmp_path, "web", megabytes=100)
     large = replace(pods, overlay={**pods.overlay, "repos_at": str(tmp_path)})
     assert pods.pifleet("exec", "cy", "--", "rm", "-rf", "/workspace/web").code == 0
+    holds(lambda: large.plan("--developer", "cy").json["steps"] != [])  # the kubelet looks every few seconds
     with restarted(cluster, lambda: holds(lambda: inside(pods, "cy", "/workspace/.coming.web/it"))):
         during = large.provision("--developer", "cy")
     assert during.code == 0, during.out + during.err

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pifleet.fleet import DEVELOPER_ACCOUNT
-from tests.integration.cluster_farm import ClusterFarm
+from tests.integration.cluster_farm import ClusterFarm, holds
 from tests.lab.cluster import Cluster
 
 pytestmark = pytest.mark.skipif(
@@ -60,9 +60,10 @@ def test_an_operators_token_that_expires_in_a_provision_is_said_and_a_new_one_fi
     assert "its token expired at" in during.out
     assert "renew the kubeconfig" in during.out
     assert "Traceback" not in during.err
-    again = with_kubeconfig(own, file, cluster.short_lived("default", "operator", 600)).provision()
-    assert again.code == 0, again.out + again.err
-    assert own.plan().json["steps"] == []
+    renewed = with_kubeconfig(own, file, cluster.short_lived("default", "operator", 600))
+    # The first could not give back its claim on the cluster, which is anybody's after half a minute.
+    holds(lambda: renewed.provision().code == 0)
+    assert renewed.plan().json["steps"] == []
 
 
 def test_a_developers_token_that_expires_in_a_command_lets_it_end_and_refuses_the_next(

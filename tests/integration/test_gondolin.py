@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -60,12 +61,13 @@ def test_a_second_run_changes_nothing(micro: Micro) -> None:
 
 class TestWork:
     @pytest.fixture(scope="class")
-    def worked(self, micro: Micro) -> Micro:
+    def worked(self, micro: Micro) -> Iterator[Micro]:
         """After a run that wrote by `bash` and by `write`, and a `!` in pi's rpc mode."""
         done = micro.pifleet("run", "ana", "-p", script(self.release(micro)))
         assert done.code == 0, done.out + done.err
         micro.in_place("agent", "timeout", str(PATIENCE), *RPC)
-        return micro
+        yield micro
+        micro.sh(f"find {ROOT}/ana-main/workspace -name 'by-*.txt' -delete")
 
     def release(self, farm: Micro) -> str:
         return farm.pifleet("exec", "ana", "--", "uname", "-r").out.strip()

@@ -163,8 +163,11 @@ def test_a_writer_at_work_is_noticed_and_does_not_break_the_pull(box: Box) -> No
     busy = box.api / "busy.bin"
     busy.write_bytes(b"x" * (40 << 20))
     # A process of its own: a thread would write only when the pull lets go of the interpreter.
-    program = "import os, sys; file = os.open(sys.argv[1], os.O_RDWR)\nwhile True: os.pwrite(file, os.urandom(8), 0)"
-    with subprocess.Popen([sys.executable, "-c", program, str(busy)]) as writer:
+    program = ("import os, sys; file = os.open(sys.argv[1], os.O_RDWR); print(flush=True)\n"
+               "while True: os.pwrite(file, os.urandom(8), 0)")
+    with subprocess.Popen([sys.executable, "-c", program, str(busy)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        writer.stdout.readline()
         done = box.pull()
         writer.kill()
     assert done.result == "partial"
