@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -131,10 +132,11 @@ def _applied(bare: Any, entries: Sequence[Entry]) -> None:
 
 
 class _Anything:
-    """What of the cluster a manifest asks: an address and a version, which no pod here ever uses."""
+    """What of the cluster a manifest asks: an address of each Service and a version, which no pod here ever uses."""
 
-    def get(self, _: str) -> Entry:
-        return {"spec": {"clusterIP": "198.18.96.9"}, "metadata": {"resourceVersion": "1"}}
+    def get(self, key: str) -> Entry:
+        high, low = divmod(zlib.crc32(key.encode()) % 0xFFFF, 256)
+        return {"spec": {"clusterIP": f"198.18.{high}.{low}"}, "metadata": {"resourceVersion": "1"}}
 
 
 ANYTHING = _Anything()
