@@ -79,6 +79,7 @@ def rootfs() -> str:
     image, archive = f"pifleet-lab/rootfs:{name}", CACHE / f"{SUITE}-{name}.tar"
     if not present(image):
         if not archive.exists():
+            CACHE.mkdir(parents=True, exist_ok=True)
             partial = archive.with_suffix(".part.tar")
             run([*command, partial, *mirror()])
             partial.rename(archive)
