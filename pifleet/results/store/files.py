@@ -69,7 +69,10 @@ class Files:
         return found[1].size if found else None
 
     def read(self, oid: str) -> list[memoryview] | None:
-        """The bytes of a file that came, in parts; None for any other, or where its pack is no more what it was."""
+        """The bytes of a file that came, in parts; None for any other, or where its pack became one with others.
+
+        They were told right when they came, and nobody has written there since.
+        """
         name, piece = self._pieces.get(oid, ("", None))
         if piece is None:
             return None
@@ -81,8 +84,8 @@ class Files:
                 return None
             self._name = name
         data = memoryview(os.pread(self._pack, piece.end - piece.data, piece.data))
-        parts = _stored(data, piece.size)
-        return parts[0] if parts else [memoryview(zlib.decompress(data, bufsize=piece.size or 1))]
+        parts = _wrapped(data, piece.size)
+        return parts or [memoryview(zlib.decompress(data, bufsize=piece.size or 1))]
 
     def close(self) -> None:
         if self._name:
@@ -148,21 +151,26 @@ def _content(data: memoryview, size: int) -> tuple[list[memoryview], int]:
 
 def _stored(data: memoryview, size: int) -> tuple[list[memoryview], int] | None:
     """The same for what is only wrapped, without a copy; None for anything else."""
+    parts, check = _wrapped(data, size), 1
+    for part in parts:
+        check = zlib.adler32(part, check)
+    at = 2 + 5 * len(parts) + size
+    return (parts, at + 4) if parts and data[at : at + 4] == check.to_bytes(4, "big") else None
+
+
+def _wrapped(data: memoryview, size: int) -> list[memoryview]:
+    """The parts of what is only wrapped, as far as lengths tell; empty for anything else."""
     parts, at, last = [], 2, data[:2] != _STORED
     while not last:
         if at + 5 > len(data) or data[at] > 1:
-            return None
+            return []
         last = data[at] == 1
         length, inverse = struct.unpack_from("<HH", data, at + 1)
         parts.append(data[at + 5 : at + 5 + length])
         at, size = at + 5 + length, size - length
         if length ^ inverse != 0xFFFF:
-            return None
-    check = 1
-    for part in parts:
-        check = zlib.adler32(part, check)
-    whole = parts and size == 0 and data[at : at + 4] == check.to_bytes(4, "big")
-    return (parts, at + 4) if whole else None
+            return []
+    return [] if size else parts
 
 
 def _without(pack: bytes, pieces: list[Piece]) -> tuple[bytes, list[Piece]]:
