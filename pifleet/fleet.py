@@ -140,7 +140,8 @@ class Cluster:
     """A Kubernetes cluster as a host. An empty text is the cluster's own default, or the client's.
 
     `kubeconfig` is a file on the controller; `prefix` begins the name of each namespace; `storage` is in bytes for each
-    workspace. `image` and `gateway_image` are what nodes pull, by digest; empty: the fleet's own names, preloaded.
+    workspace. `image` and `gateway_image` are what nodes pull, by digest; empty: the fleet's own names, preloaded. With
+    `user_namespaces` no user in a pod is one of its node.
     """
 
     prefix: str
@@ -154,6 +155,7 @@ class Cluster:
     tolerations: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
     image: str = ""
     gateway_image: str = ""
+    user_namespaces: bool = False
 
     @property
     def own_namespace(self) -> str:

@@ -51,6 +51,7 @@ def cluster(
         node_selector=said.pifleet_node_selector,
         tolerations=tuple(one.model_dump(exclude_defaults=True) for one in said.pifleet_tolerations),
         image=said.pifleet_cluster_image, gateway_image=said.pifleet_cluster_gateway_image,
+        user_namespaces=said.pifleet_user_namespaces,
     )
 
 

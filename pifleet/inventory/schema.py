@@ -216,6 +216,8 @@ class Cluster(Strict):
     pifleet_node_selector: dict[rules.LabelKey, rules.LabelValue] = Field(
         default={}, description="labels of the nodes that pods may run on")
     pifleet_tolerations: list[Toleration] = Field(default=[], description="taints that pods put up with")
+    pifleet_user_namespaces: bool = Field(
+        default=False, description="no user in a pod is one of its node; needs nodes that serve it")
     pifleet_cluster_image: rules.DigestReference = Field(
         default="", description="the sandboxes' image as nodes pull it; the fleet's own where nothing is said")
     pifleet_cluster_gateway_image: rules.DigestReference = Field(

@@ -6,12 +6,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pifleet.fleet import KUBE_LABEL, Host
 from pifleet.kube import own, within
 from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
+from pifleet.kube.nodes import images, memory, user_namespaces
 from pifleet.kube.pods import OWNER, container_of, state_of, trouble_of, waits_for
 from pifleet.kube.warnings import warning
 from pifleet.patterns.pod.fields import differences
@@ -57,10 +58,11 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
         pods = {_place(one): one for one in api.listed(path("v1", "pods"), labelSelector=label)}
         claims = api.listed(path("v1", "persistentvolumeclaims"), labelSelector=label)
         nodes = list(_if_allowed(api, "v1", "nodes"))
+        classes = {kind: list(_if_allowed(api, group, resource)) for kind, (group, resource) in CLASSES.items()}
         daemons = _if_allowed(api, "apps/v1", "daemonsets")
         return {
             "os": system,
-            "memory": sum(_bytes(node["status"]["allocatable"]["memory"]) for node in nodes),
+            "memory": memory(nodes),
             "foreign": list(_foreign(spec, namespaces)),
             "cluster": {
                 "version": version["gitVersion"],
@@ -68,9 +70,9 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
                 "pods": {**_missing(api, spec, objects, pods), **_pods(host, spec, objects, pods)},
                 "claims": {_place(one): one["status"].get("phase", "") for one in claims},
                 "repos": within.repos(api, spec["cluster"]["sandboxes"], objects, pods),
-                "classes": _classes(api),
-                "images": sorted({name for node in nodes for image in node["status"].get("images") or ()
-                                  for name in image.get("names") or ()}),
+                "classes": _names(classes),
+                "images": images(nodes),
+                "user_namespaces": user_namespaces(nodes, host, classes["runtime"]),
                 "enforcer": next((ENFORCERS[name] for one in daemons if (name := one["metadata"]["name"]) in ENFORCERS),
                                  ""),
                 "own": False,
@@ -122,11 +124,10 @@ def _if_allowed(api: Api, group: str, resource: str) -> Iterator[Json]:
             raise
 
 
-def _classes(api: Api) -> Json:
-    found = {kind: list(_if_allowed(api, group, resource)) for kind, (group, resource) in CLASSES.items()}
-    default = [one for one in found["storage"]
+def _names(classes: Mapping[str, Sequence[Json]]) -> Json:
+    default = [one for one in classes["storage"]
                if (one["metadata"].get("annotations") or {}).get(DEFAULT_CLASS) == "true"]
-    names: Json = {kind: [one["metadata"]["name"] for one in classes] for kind, classes in found.items()}
+    names: Json = {kind: [one["metadata"]["name"] for one in there] for kind, there in classes.items()}
     return {**names, "default": default[0]["metadata"]["name"] if default else ""}
 
 
@@ -160,9 +161,3 @@ def _missing(
         if wanted and (why := warning(api, box["namespace"], box["pod"])):
             found[name] = {"state": "missing", "why": why, "image": None, "agent": {}}
     return found
-
-
-def _bytes(quantity: str) -> int:
-    """Bytes of a quantity of memory as nodes tell it ("16303532Ki")."""
-    units = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
-    return int(quantity[:-2]) * units[quantity[-2:]] if quantity[-2:] in units else int(quantity)

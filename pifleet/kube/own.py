@@ -35,4 +35,4 @@ def look(api: Api, version: str, boxes: Sequence[Mapping[str, Any]]) -> Json:
                 "state": state, "why": "" if state == "running" else trouble_of(pod) or waits_for(pod),
                 "image": container_of(pod, "pi").get("image"), "agent": None}
     return {"version": version, "objects": objects, "pods": pods, "claims": {}, "repos": {}, "images": [],
-            "classes": {}, "enforcer": "", "own": True, "hidden": hidden}
+            "classes": {}, "user_namespaces": [], "enforcer": "", "own": True, "hidden": hidden}

@@ -94,6 +94,13 @@ def test_a_storage_class_that_is_not_there_is_said_before_anything_is_changed(sm
     assert small.plan().json["steps"] == []
 
 
+def test_users_of_their_own_that_no_node_serves_are_said_before_anything_is_changed(small: ClusterFarm) -> None:
+    during = replace(small, variables={**small.variables, "pifleet_user_namespaces": True}).provision()
+    assert during.code == 1
+    assert "remove pifleet_user_namespaces: not every node of these pods says" in " ".join(during.out.split())
+    assert small.plan().json["steps"] == []
+
+
 def test_a_pod_that_is_evicted_in_a_run_comes_back_with_its_work(small: ClusterFarm) -> None:
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": POD, "namespace": NAMESPACE}}
     script = 'CALL bash {"command": "echo begun > /workspace/begun; sleep 600"}'

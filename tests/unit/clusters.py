@@ -49,7 +49,7 @@ def as_it_should_be(wanted: dict[str, Any]) -> dict[str, Any]:
             "repos": {one["title"]: {repo["name"]: True for repo in one["repos"]} for one in boxes},
             "classes": {"storage": ["lab"], "default": "lab", "runtime": [], "priority": []},
             "images": ["docker.io/" + wanted["image"]["name"]], "enforcer": "cilium", "memory": 8 << 30,
-            "own": False, "hidden": [],
+            "user_namespaces": [""], "own": False, "hidden": [],
         },
     }
 

@@ -34,11 +34,12 @@ def test_what_is_said_of_a_cluster_reaches_it(tmp_path: Path) -> None:
         pifleet_kube_context="arn:aws:eks:eu-west-1:1:cluster/prod", pifleet_kubeconfig="admin.conf",
         pifleet_namespace="pi", pifleet_storage_class="fast", pifleet_storage="20g", pifleet_runtime_class="gvisor",
         pifleet_priority_class="low", pifleet_node_selector={"kubernetes.io/arch": "amd64"},
-        pifleet_tolerations=[spot], pifleet_cluster_image=DIGEST, pifleet_cluster_gateway_image=DIGEST))
+        pifleet_tolerations=[spot], pifleet_cluster_image=DIGEST, pifleet_cluster_gateway_image=DIGEST,
+        pifleet_user_namespaces=True))
 
     assert made.hosts["prod"].cluster == Cluster(
         "pi", "arn:aws:eks:eu-west-1:1:cluster/prod", str(tmp_path / "admin.conf"), "fast", 20 << 30, "gvisor", "low",
-        {"kubernetes.io/arch": "amd64"}, (spot,), DIGEST, DIGEST)
+        {"kubernetes.io/arch": "amd64"}, (spot,), DIGEST, DIGEST, user_namespaces=True)
 
 
 def test_a_developer_has_one_namespace_that_can_be_nobody_elses() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from pifleet.egress import NEVER4, PRIVATE4, Destination
-from pifleet.fleet import Model, Sandbox
+from pifleet.fleet import Fleet, Model, Sandbox
 from pifleet.patterns import compare
 from pifleet.patterns.pod import cut, needs, seen
 from pifleet.patterns.pod.desired import removal
@@ -24,6 +25,13 @@ MODELS = {"dry": Model("dry", "scripted"), "claude": CLAUDE}
 FLEET = fleet(box("ana/main"), box("bo/main", other_models=("claude",)), models=MODELS)
 SPEC = spec(FLEET)
 SEEN = as_it_should_be(SPEC)
+
+
+def with_cluster(**said: Any) -> Fleet:
+    """The fleet with more said of its cluster."""
+    prod = FLEET.hosts["prod"]
+    assert prod.cluster
+    return replace(FLEET, hosts={"prod": replace(prod, cluster=replace(prod.cluster, **said))})
 
 
 def steps(seen: dict[str, Any]) -> list[Step]:
@@ -278,6 +286,29 @@ def test_a_cluster_without_storage_is_refused() -> None:
 
     failed = [check.name for check in needs(FLEET, "prod", {"cluster": there}) if check.verdict == "fail"]
     assert failed == ["storage class"]
+
+
+@pytest.mark.parametrize(("runtime", "served", "verdict"), [
+    ("", [""], "pass"), ("", [], "fail"), ("kata", [""], "fail"), ("kata", ["", "kata"], "pass")])
+def test_users_of_their_own_need_nodes_that_serve_them(runtime: str, served: list[str], verdict: str) -> None:
+    asked = with_cluster(user_namespaces=True, runtime_class=runtime)
+    there = {**SEEN["cluster"], "user_namespaces": served}
+    [check] = [one for one in needs(asked, "prod", {"cluster": there}) if one.name == "user namespaces"]
+
+    assert check.verdict == verdict
+
+
+@pytest.mark.parametrize(("field", "said"), [
+    ("hostUsers", {"user_namespaces": True}), ("runtimeClassName", {"runtime_class": "gvisor"}),
+    ("priorityClassName", {"priority_class": "low"}), ("nodeSelector", {"node_selector": {"disk": "ssd"}}),
+    ("tolerations", {"tolerations": ({"key": "spot", "operator": "Exists"},)})])
+def test_what_the_inventory_says_of_pods_is_noticed_and_so_is_that_it_says_it_no_more(
+        field: str, said: dict[str, Any]) -> None:
+    asked = spec(with_cluster(**said))
+
+    for wanted, there in ((asked, SEEN), (SPEC, as_it_should_be(asked))):
+        [found] = [step for step in compare(wanted, there) if step and step.item == "StatefulSet acme-ana/pi-ana-main"]
+        assert [path for path in found.after if path.startswith(f"spec.template.spec.{field}")]
 
 
 def test_what_is_put_right_differs_no_more() -> None:

@@ -21,7 +21,7 @@ _KEYS = {"containers": "name", "initContainers": "name", "volumes": "name", "env
 _WHOLE = ("data", "hard", "matchLabels", "nodeSelector", "selector")
 
 # Of these nothing is not the same as false: it leaves the choice to somebody else.
-_SAID = ("automountServiceAccountToken", "allowPrivilegeEscalation")
+_SAID = ("automountServiceAccountToken", "allowPrivilegeEscalation", "hostUsers")
 NOTHING: Mapping[str, Any] = {}
 
 

@@ -26,6 +26,10 @@ def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
     yield Check.of(host, "version", numbers(version.lstrip("v"))[:2] >= OLDEST, f"Kubernetes {version}",
                    f"use Kubernetes {OLDEST[0]}.{OLDEST[1]} or newer")
     yield from _classes(host, cluster, there["classes"])
+    if cluster.user_namespaces:
+        yield Check.of(host, "user namespaces", cluster.runtime_class in there["user_namespaces"],
+                       "pods have users of their own", "remove pifleet_user_namespaces: not every node of these pods "
+                       "says that it serves them (containerd 2.0, CRI-O 1.25, Linux 6.3)")
     image = cluster.image or fleet.image.name
     if not cluster.image and not any(name.endswith(image) for name in there["images"]):
         yield Check(host, "image", "note", f"no node says that it has {image}",

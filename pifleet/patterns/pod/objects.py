@@ -116,19 +116,20 @@ def locked_down(**more: Any) -> Json:
 
 
 def pod(place: Place, account: str, **sections: Any) -> Json:
-    """A pod's spec: restricted, without a token or anything of its node, where the inventory says pods may run."""
+    """A pod's spec: restricted, without a token or anything of its node, where the inventory says pods may run.
+
+    What it does not say is said to be nothing, so that what it said before is noticed and goes.
+    """
     cluster = place.cluster
-    chosen = {
-        "nodeSelector": dict(cluster.node_selector), "tolerations": [dict(one) for one in cluster.tolerations],
-        "runtimeClassName": cluster.runtime_class, "priorityClassName": cluster.priority_class,
-    }
     return {
         "serviceAccountName": account, "automountServiceAccountToken": False, "enableServiceLinks": False,
         "hostNetwork": False, "hostPID": False, "hostIPC": False, "shareProcessNamespace": False, "initContainers": [],
         "securityContext": {"runAsNonRoot": True, "runAsUser": UID, "runAsGroup": UID, "fsGroup": UID,
                             "fsGroupChangePolicy": "OnRootMismatch", "supplementalGroups": [],
                             "seccompProfile": {"type": "RuntimeDefault"}},
-        **{key: value for key, value in chosen.items() if value},
+        "nodeSelector": dict(cluster.node_selector), "tolerations": [dict(one) for one in cluster.tolerations],
+        "runtimeClassName": cluster.runtime_class or None, "priorityClassName": cluster.priority_class,
+        "hostUsers": False if cluster.user_namespaces else None,
         **sections,
     }
 
