@@ -1,7 +1,7 @@
 """Much work comes home from a pod whole, and for less than twice the CPU time of `kubectl cp` of the same files.
 
-What pifleet needs to start is not counted: it renders the inventory, for one sandbox as for fifty, and an unchanged
-pull tells how long that takes. kubectl's start is.
+That is of all of it in one pull, everything counted. Of a part alone, what pifleet needs to start is not counted: it
+renders the inventory, for one sandbox as for fifty, and an unchanged pull tells how long that takes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ TIMES = 2
 # Others on this machine only add to what a program needs, so the least is the truth; and kubectl's copy breaks off now
 # and then (kubernetes, issue 60140).
 ROUNDS = 3
+EVERYTHING = "2100 files and 300 megabytes"
 WORK = {
     "2100 files": """
 import os, random
@@ -36,12 +37,13 @@ for number in range(2100):
 """,
     "300 megabytes": """
 import os
-os.mkdir("work")
+os.makedirs("work", exist_ok=True)
 with open("work/large", "wb") as file:
     for _ in range(300):
         file.write(os.urandom(1 << 20))
 """,
 }
+WORK[EVERYTHING] = "".join(WORK.values())
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class Work:
     """The folder `work` in ana's workspace; `sums` are the hashes of its files as the pod tells them."""
 
     farm: ClusterFarm
+    name: str
     sums: dict[str, str]
 
 
@@ -56,7 +59,8 @@ class Work:
 def work(pods: ClusterFarm, request: pytest.FixtureRequest) -> Iterator[Work]:
     assert pods.pifleet("exec", "ana", "--", "python3", "-c", WORK[request.param]).code == 0
     said = pods.pifleet("exec", "ana", "--", "sh", "-c", "cd work && find . -type f -exec sha256sum {} +").out
-    yield Work(pods, {name[2:]: wanted for wanted, name in (line.split(None, 1) for line in said.splitlines())})
+    told = (line.split(None, 1) for line in said.splitlines())
+    yield Work(pods, request.param, {name[2:]: wanted for wanted, name in told})
     assert pods.pifleet("exec", "ana", "--", "rm", "-r", "work").code == 0
 
 
@@ -96,10 +100,10 @@ def test_it_comes_home_whole_for_less_than_twice_what_kubectl_needs(work: Work, 
 
         assert (pulled["result"], pulled["incomplete"], again["result"]) == ("new", [], "unchanged")
         assert sums(home / "ana" / "main" / "workspace" / "work") == work.sums
-        ours.append(used - start)
+        ours.append(used if work.name == EVERYTHING else used - start)
         starts.append(start)
         theirs += [copying] if sums(copied) == work.sums else []
         if theirs and min(ours) < TIMES * min(theirs):
-            print(f"ours {ours} beyond {starts}, kubectl's {theirs}")
+            print(f"{work.name}: ours {ours}, to start {starts}, kubectl's {theirs}")
             return
-    pytest.fail(f"{ours} seconds of CPU beyond {starts} to start; kubectl took {theirs}")
+    pytest.fail(f"{work.name}: {ours} seconds of CPU, {starts} to start; kubectl took {theirs}")
