@@ -68,7 +68,7 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
                 "version": version["gitVersion"],
                 "objects": objects,
                 "pods": {**_missing(api, spec, objects, pods), **_pods(host, spec, objects, pods)},
-                "claims": {_place(one): one["status"].get("phase", "") for one in claims},
+                "claims": {_place(one): one["spec"]["resources"]["requests"]["storage"] for one in claims},
                 "repos": within.repos(api, spec["cluster"]["sandboxes"], objects, pods),
                 "classes": _names(classes),
                 "images": images(nodes),

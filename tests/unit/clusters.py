@@ -44,7 +44,7 @@ def as_it_should_be(wanted: dict[str, Any]) -> dict[str, Any]:
         "services": {}, "paths": {}, "containers": {}, "openshell": {},
         "cluster": {
             "version": "v1.36.3", "objects": objects, "pods": pods,
-            "claims": {f"{one['namespace']}/{kind}-{one['pod']}": "Bound" for one in boxes
+            "claims": {f"{one['namespace']}/{kind}-{one['pod']}": "10Gi" for one in boxes
                        for kind in ("workspace", "agent")},
             "repos": {one["title"]: {repo["name"]: True for repo in one["repos"]} for one in boxes},
             "classes": {"storage": ["lab"], "default": "lab", "runtime": [], "priority": []},

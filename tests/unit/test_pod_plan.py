@@ -281,6 +281,19 @@ def test_what_nobody_enforces_is_said_loudly() -> None:
         "no network plugin is known here that enforces them: pods may reach more than their gateway"]
 
 
+@pytest.mark.parametrize(("size", "text", "then"), [
+    ("10737418240", "", ""), ("10Gi", "", ""),
+    ("5Gi", "5.0 GiB, and the inventory says 10 GiB; it keeps what it has",
+     "kubectl -n acme-ana patch pvc workspace-pi-ana-main-0 -p '{\"spec\": {\"resources\": {\"requests\": "
+     "{\"storage\": \"10737418240\"}}}}'"),
+    ("20Gi", "20 GiB, and the inventory says 10 GiB; it keeps what it has", "")])
+def test_a_volume_of_another_size_is_said_with_the_command_that_lets_it_grow(size: str, text: str, then: str) -> None:
+    claims = {**SEEN["cluster"]["claims"], "acme-ana/workspace-pi-ana-main-0": size}
+    said = needs(FLEET, "prod", {"cluster": {**SEEN["cluster"], "claims": claims}})
+
+    assert [(one.text, one.try_) for one in said if one.name == "volume of ana/main"] == [(text, then)] * bool(text)
+
+
 def test_a_cluster_without_storage_is_refused() -> None:
     there = {**SEEN["cluster"], "classes": {"storage": [], "default": "", "runtime": [], "priority": []}}
 

@@ -77,9 +77,14 @@ def _list(wanted: list[Any], seen: list[Any], path: tuple[str, ...], objects: Lo
 
 
 def _same_quantity(wanted: Any, seen: Any) -> bool:
-    both = [_QUANTITY.fullmatch(one) if isinstance(one, str) else None for one in (wanted, seen)]
-    numbers = [Decimal(found[1]) * _UNITS[found[2]] for found in both if found]
-    return len(numbers) == 2 and numbers[0] == numbers[1]
+    numbers = [quantity(one) for one in (wanted, seen)]
+    return None not in numbers and numbers[0] == numbers[1]
+
+
+def quantity(value: Any) -> Decimal | None:
+    """What a quantity such as "500m" or "10Gi" means; None for anything that is none."""
+    found = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    return Decimal(found[1]) * _UNITS[found[2]] if found else None
 
 
 def put_right(wanted: Any, seen: Any, path: tuple[str, ...] = ()) -> Any:

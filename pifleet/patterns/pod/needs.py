@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pifleet import phrases
 from pifleet.fleet import Cluster, Fleet
+from pifleet.patterns.pod.fields import quantity
 from pifleet.plan import Json
 from pifleet.report import Check
 from pifleet.versions import numbers
@@ -30,6 +32,7 @@ def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
         yield Check.of(host, "user namespaces", cluster.runtime_class in there["user_namespaces"],
                        "pods have users of their own", "remove pifleet_user_namespaces: not every node of these pods "
                        "says that it serves them (containerd 2.0, CRI-O 1.25, Linux 6.3)")
+    yield from _volumes(fleet, host, cluster, there["claims"])
     image = cluster.image or fleet.image.name
     if not cluster.image and not any(name.endswith(image) for name in there["images"]):
         yield Check(host, "image", "note", f"no node says that it has {image}",
@@ -40,6 +43,21 @@ def needs(fleet: Fleet, host: str, seen: Json) -> Iterator[Check]:
                     try_="use one that does, such as Cilium or Calico")
     else:
         yield Check(host, "network policies", "pass", f"enforced by {there['enforcer']}")
+
+
+def _volumes(fleet: Fleet, host: str, cluster: Cluster, claims: Json) -> Iterator[Check]:
+    """Workspaces that were made with another size: a claim never shrinks, and whether one may grow its class says."""
+    kubectl = f"kubectl --context {cluster.context}" if cluster.context else "kubectl"
+    for box in fleet.sandboxes:
+        namespace, claim = cluster.namespace_of(box.developer), f"workspace-{box.pod}"
+        size = quantity(claims.get(f"{namespace}/{claim}"))
+        if size is None or size == cluster.storage:
+            continue
+        patch = f'{{"spec": {{"resources": {{"requests": {{"storage": "{cluster.storage}"}}}}}}}}'
+        yield Check(
+            host, f"volume of {box.title}", "note",
+            f"{phrases.size(int(size))}, and the inventory says {phrases.size(cluster.storage)}; it keeps what it has",
+            try_=f"{kubectl} -n {namespace} patch pvc {claim} -p '{patch}'" if size < cluster.storage else "")
 
 
 def _classes(host: str, cluster: Cluster, classes: Json) -> Iterator[Check]:
