@@ -9,6 +9,7 @@ import pytest
 
 from tests.hunting import Watch, containers, in_engine, in_files, in_memory, in_processes, of_users, processes_of
 from tests.integration.farm import Done
+from tests.integration.openshell import until
 from tests.integration.shells import ANA, BO, CY, HOST, Shells
 from tests.lab.engine import docker
 
@@ -103,6 +104,7 @@ def test_a_killed_container_is_rescued_replaced_and_holds_its_work_again(shells:
     shells.inside("bo", f"{COMMIT}; echo precious > /workspace/web/precious.txt")
     head = shells.inside("bo", "git -C /workspace/web rev-parse HEAD")
     shells.docker(HOST, "kill", shells.container("bo"))
+    until(lambda: shells.phase("bo") == "Error", seconds=60)
     steps = [step for step in shells.plan().json["steps"] if step["kind"] == "sandbox"]
     shells.repaired()
 
