@@ -45,8 +45,11 @@ def test_verify_passes_and_status_names_what_is_there(shells: Shells) -> None:
 def test_verify_finds_the_models_key_where_a_sandbox_got_hold_of_it(
     shells: Shells, shell_words: tuple[str, str]
 ) -> None:
-    """No key has ever been in there; one that is planted is named with its place, and gone, all is well again."""
-    shells.inside("bo", f"echo {shell_words[0]} > /workspace/leaked")
+    """No key has ever been in there; one that is planted is named with its place, and gone, all is well again.
+
+    It goes in by standard input: sudo writes every command line into its host's journal.
+    """
+    shells.pifleet("exec", "bo", "--", "sh", "-c", "cat > /workspace/leaked", stdin=shell_words[0])
     leaked = shells.pifleet("verify", "bo")
     shells.inside("bo", "rm /workspace/leaked")
     clean = shells.pifleet("verify", "bo")

@@ -172,13 +172,15 @@ def test_twenty_sandboxes_at_once(farm: Shells) -> None:
     many = farm.with_developers(cy={"sandboxes": {name: {"memory": "128m", "cpus": 0.2} for name in names},
                                     "repos": []})
     try:
-        assert many.provision().code == 0
+        done = many.provision()
+        assert done.code == 0, done.out + done.err
         finished(many)
         with ThreadPoolExecutor(20) as pool:
             said = list(pool.map(lambda name: many.pifleet("exec", f"cy/{name}", "--", "hostname").code, names))
         assert said == [0] * 20
     finally:
-        removed = many.pifleet("remove", *(f"cy/{name}" for name in names), "--yes", "--discard", "cy")
+        removed = many.pifleet("remove", *(f"cy/{name}" for name in names), "--yes")
+        finished(farm)
     assert removed.code == 0, removed.out + removed.err
 
 
