@@ -4,7 +4,6 @@ It must not know what runs over it; it is the only module that imports fabric, a
 from __future__ import annotations
 
 import logging
-import select
 import shlex
 import socket
 import subprocess
@@ -17,18 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pifleet.connection import client as openssh
+from pifleet.connection.channel import SshStream
 from pifleet.connection.client import CONNECT_SECONDS, KEEPALIVE_SECONDS, address_of, known_files, login_of
 from pifleet.connection.link import Link, tail
 from pifleet.errors import HostFailed
 from pifleet.fleet import Connection, Host
-from pifleet.stream import STDERR_KEPT, Stream, StreamTimeout
+from pifleet.stream import Stream
 
 if TYPE_CHECKING:
     import paramiko
 
 LOGIN_SECONDS = 15
 DEAD_PEER_SECONDS = 45
-WINDOW = 4 << 20  # more than a channel lets the other side send unread (paramiko's default window is 2 MiB)
+# A server takes 10 sessions on one connection (sshd_config(5), MaxSessions), and counts each until its program has
+# ended, which it may learn after we do.
+ROOM_SECONDS = 60
 
 
 class SshLink(Link):
@@ -105,12 +107,33 @@ class SshLink(Link):
 
     def _start(self, argv: Sequence[str]) -> Stream:
         try:
+            channel = self._session()
             with _deadline(LOGIN_SECONDS, self._hang_up):
-                channel = self._fabric.transport.open_session(timeout=LOGIN_SECONDS)
                 channel.exec_command(shlex.join(argv))
+        except HostFailed:
+            raise
         except Exception as error:  # as above
             raise self._explain(error) from None
         return SshStream(channel)
+
+    def _session(self) -> paramiko.Channel:
+        """A new channel, as soon as the server has room for one. Raises HostFailed when it never has."""
+        import paramiko
+
+        transport, until = self._fabric.transport, time.monotonic() + ROOM_SECONDS
+        while True:
+            with _deadline(LOGIN_SECONDS, self._hang_up):
+                try:
+                    channel: paramiko.Channel = transport.open_session(timeout=LOGIN_SECONDS)
+                    return channel
+                except paramiko.SSHException as error:  # which one it is may be another thread's: it keeps one for all
+                    refused = error
+            if not transport.is_active():
+                raise refused
+            if time.monotonic() > until:
+                raise self._failed("its ssh server takes no more sessions on one connection", _one_line(refused),
+                                   "set MaxSessions to 10 or more in its sshd_config, or end what still runs there")
+            time.sleep(0.2)
 
     def close(self) -> None:
         if fabric_connection := getattr(self, "_fabric", None):
@@ -152,54 +175,6 @@ class SshLink(Link):
             return self._failed("accepted the connection, but did not speak ssh in time", saw, by_hand, True)
         port = connection.port or 22
         return self._failed(f"did not answer at {address_of(self.host)} port {port}", saw, by_hand, True)
-
-
-class SshStream:
-    """A Stream over one ssh channel."""
-
-    def __init__(self, channel: paramiko.Channel) -> None:
-        self._channel = channel
-        self._ready = select.poll()
-        self._ready.register(channel.fileno(), select.POLLIN)
-        self._stderr = b""
-
-    def send(self, data: bytes) -> None:
-        try:
-            self._channel.sendall(data)
-        except OSError as error:
-            raise BrokenPipeError(str(error)) from None
-
-    def end(self) -> None:
-        with suppress(OSError, EOFError):
-            self._channel.shutdown_write()
-
-    def read(self, size: int, timeout: float) -> bytes:
-        deadline = time.monotonic() + timeout
-        while True:
-            ended = self._channel.eof_received or self._channel.closed
-            self._drain_stderr()
-            if ended or self._channel.recv_ready():
-                return self._channel.recv(size)
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._ready.poll(left * 1000):
-                raise StreamTimeout
-
-    def wait(self, timeout: float) -> int:
-        if not self._channel.status_event.wait(timeout):
-            raise StreamTimeout
-        return self._channel.exit_status if self._channel.exit_status >= 0 else 255
-
-    def stderr(self) -> bytes:
-        self._drain_stderr()
-        return self._stderr
-
-    def close(self) -> None:
-        self._channel.close()
-
-    def _drain_stderr(self) -> None:
-        """Keep what is there of standard error now, in one read: more could go on for as long as the program writes."""
-        if self._channel.recv_stderr_ready():
-            self._stderr = (self._stderr + self._channel.recv_stderr(WINDOW))[-STDERR_KEPT:]
 
 
 class _UnknownKey(Exception):

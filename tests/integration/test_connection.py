@@ -15,6 +15,7 @@ import pytest
 from pifleet.connection import connect, ssh, ssh_argv
 from pifleet.errors import HostFailed
 from pifleet.stream import StreamTimeout
+from pifleet.threads import side_by_side
 from tests.integration.sshd import SSHD, Sshd, free_port, keygen
 
 pytestmark = pytest.mark.skipif(SSHD is None, reason="openssh-server is not installed: apt-get install openssh-server")
@@ -113,6 +114,35 @@ def test_the_watchdog_ends_a_login_that_drips(sshd, monkeypatch):
         began = time.monotonic()
         failure(sshd.reached(port=server.getsockname()[1]))
     assert time.monotonic() - began < 6
+
+
+@pytest.fixture
+def narrow(sshd):
+    """A server that takes two sessions on one connection."""
+    sshd.stop()
+    with (sshd.folder / "sshd_config").open("a", encoding="utf-8") as config:
+        config.write("MaxSessions 2\n")
+    sshd.start()
+    return sshd
+
+
+def test_more_programs_than_a_server_takes_sessions_wait_for_one_another(narrow):
+    with connect(narrow.host) as link:
+        done = side_by_side(range(6), lambda number: link.run(["sh", "-c", f"sleep 0.3; echo {number}"], root=False), 6)
+    assert [(one.code, one.stdout) for one in done] == [(0, b"%d\n" % number) for number in range(6)]
+
+
+def test_a_session_that_never_becomes_free_is_said(narrow, monkeypatch):
+    monkeypatch.setattr(ssh, "ROOM_SECONDS", 1)
+    with connect(narrow.host) as link:
+        held = [link.stream(["sleep", "60"], root=False) for _ in range(2)]
+        with pytest.raises(HostFailed) as caught:
+            link.run(["true"], root=False)
+        for stream in held:
+            stream.close()
+    assert not caught.value.unreachable
+    assert caught.value.trouble.headline == "farm-1: its ssh server takes no more sessions on one connection"
+    assert "MaxSessions" in caught.value.trouble.try_
 
 
 def test_arguments_arrive_as_they_are_and_bytes_are_untouched(sshd):
