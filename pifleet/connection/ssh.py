@@ -127,11 +127,11 @@ class SshLink(Link):
                     channel: paramiko.Channel = transport.open_session(timeout=LOGIN_SECONDS)
                     return channel
                 except paramiko.SSHException as error:  # which one it is may be another thread's: it keeps one for all
-                    refused = error
-            if not transport.is_active():
-                raise refused
+                    if not transport.is_active():
+                        raise
+                    refused = _one_line(error)
             if time.monotonic() > until:
-                raise self._failed("its ssh server takes no more sessions on one connection", _one_line(refused),
+                raise self._failed("its ssh server takes no more sessions on one connection", refused,
                                    "set MaxSessions to 10 or more in its sshd_config, or end what still runs there")
             time.sleep(0.2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import socket
@@ -10,7 +11,9 @@ import threading
 import time
 from pathlib import Path
 
+import paramiko
 import pytest
+from paramiko.common import cMSG_CHANNEL_DATA, cMSG_CHANNEL_EOF
 
 from pifleet.connection import connect, ssh, ssh_argv
 from pifleet.errors import HostFailed
@@ -145,6 +148,23 @@ def test_a_session_that_never_becomes_free_is_said(narrow, monkeypatch):
     assert "MaxSessions" in caught.value.trouble.try_
 
 
+@pytest.mark.parametrize("late", [cMSG_CHANNEL_EOF, cMSG_CHANNEL_DATA], ids=["the end of input", "input"])
+def test_a_word_that_is_late_for_its_program_does_not_end_the_connection(sshd, monkeypatch, late):
+    on_time = paramiko.Transport._send_user_message
+
+    def send(transport, message):
+        if message.asbytes()[:1] == late:
+            time.sleep(0.3)
+        on_time(transport, message)
+
+    with connect(sshd.host) as link:
+        monkeypatch.setattr(paramiko.Transport, "_send_user_message", send)
+        before = link.run(["echo", "hello"], b"input", root=False)
+        time.sleep(0.6)
+        after = link.run(["echo", "hello"], root=False)
+    assert (before.stdout, after.stdout) == (b"hello\n", b"hello\n")
+
+
 def test_arguments_arrive_as_they_are_and_bytes_are_untouched(sshd):
     hostile = ["a b", "$(id)", "'", '"', ";", "*", "-n", "", "ü\n", "%h"]
     data = bytes(range(256)) * 4000
@@ -250,6 +270,7 @@ def test_a_closed_link_leaves_no_thread_and_no_socket(sshd):
     def held() -> tuple[int, int]:
         return threading.active_count(), len(os.listdir("/proc/self/fd"))
 
+    gc.collect()  # what the tests before this one left
     before = held()
     for _ in range(3):
         with connect(sshd.host) as link:
