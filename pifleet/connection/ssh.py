@@ -4,6 +4,7 @@ It must not know what runs over it; it is the only module that imports fabric, a
 from __future__ import annotations
 
 import logging
+import random
 import shlex
 import socket
 import subprocess
@@ -31,6 +32,8 @@ DEAD_PEER_SECONDS = 45
 # A server takes 10 sessions on one connection (sshd_config(5), MaxSessions), and counts each until its program has
 # ended, which it may learn after we do.
 ROOM_SECONDS = 60
+# It also drops some of those who log in when 10 others do just now (sshd_config(5), MaxStartups).
+BUSY_SECONDS = 10
 
 
 class SshLink(Link):
@@ -48,6 +51,19 @@ class SshLink(Link):
             raise
 
     def _open(self) -> None:
+        until = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                return self._log_in()
+            except HostFailed:
+                raise
+            except Exception as error:  # paramiko raises whatever it meets, down to EOFError and AttributeError
+                if self._proxy or not _hung_up(error) or time.monotonic() > until:
+                    raise self._explain(error) from None
+            self._drop()
+            time.sleep(random.uniform(0.3, 1))  # noqa: S311 - only so that not all come back at once
+
+    def _log_in(self) -> None:
         import fabric
         import paramiko
 
@@ -55,22 +71,17 @@ class SshLink(Link):
         logging.getLogger("paramiko").addHandler(logging.NullHandler())
         logging.getLogger("paramiko").propagate = False
         connection = self.host.connection
-        try:
-            self._socket = self._dial()
-            with _deadline(CONNECT_SECONDS + 2 * LOGIN_SECONDS, self._hang_up):
-                # Fabric would read the operator's ssh_config and accept unknown host keys; ours does neither.
-                config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
-                self._fabric = fabric.Connection(
-                    address_of(self.host), user=login_of(connection), port=connection.port or 22, config=config,
-                    connect_kwargs=self._login(connection),
-                )
-                _trust(self._fabric.client, connection)
-                self._fabric.open()
-                self._fabric.transport.set_keepalive(KEEPALIVE_SECONDS)
-        except HostFailed:
-            raise
-        except Exception as error:  # paramiko raises whatever it meets, down to EOFError and AttributeError
-            raise self._explain(error) from None
+        self._socket = self._dial()
+        with _deadline(CONNECT_SECONDS + 2 * LOGIN_SECONDS, self._hang_up):
+            # Fabric would read the operator's ssh_config and accept unknown host keys; ours does neither.
+            config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
+            self._fabric = fabric.Connection(
+                address_of(self.host), user=login_of(connection), port=connection.port or 22, config=config,
+                connect_kwargs=self._login(connection),
+            )
+            _trust(self._fabric.client, connection)
+            self._fabric.open()
+            self._fabric.transport.set_keepalive(KEEPALIVE_SECONDS)
 
     def _login(self, connection: Connection) -> dict[str, Any]:
         login: dict[str, Any] = {
@@ -135,12 +146,15 @@ class SshLink(Link):
                                    "set MaxSessions to 10 or more in its sshd_config, or end what still runs there")
             time.sleep(0.2)
 
-    def close(self) -> None:
+    def _drop(self) -> None:
         if fabric_connection := getattr(self, "_fabric", None):
             with suppress(Exception):
                 fabric_connection.client.close()
         if self._socket:
             self._socket.close()
+
+    def close(self) -> None:
+        self._drop()
         if self._proxy:
             self._proxy.kill()
             self._proxy.wait()
@@ -168,6 +182,9 @@ class SshLink(Link):
                 self._proxy_said.seek(0)
                 saw = tail(self._proxy_said.read()) or saw
             return self._failed("could not be reached through its proxy", saw, by_hand, True)
+        if _hung_up(error):
+            saw = f"{saw}; a server does so when many log in at once (sshd_config(5), MaxStartups)"
+            return self._failed("closed the connection before the login", saw, by_hand, True)
         if isinstance(error, socket.gaierror):
             return self._failed(f"no address is known for {address_of(self.host)}", saw,
                                 f"set ansible_host of {self.host.name}", True)
@@ -194,6 +211,13 @@ def _trust(client: paramiko.SSHClient, connection: Connection) -> None:
         with suppress(FileNotFoundError):
             client.load_system_host_keys(name)
     client.set_missing_host_key_policy(Refuse)
+
+
+def _hung_up(error: Exception) -> bool:
+    """Whether the server closed the connection before it said who it is."""
+    import paramiko
+
+    return isinstance(error, paramiko.SSHException) and isinstance(error.__context__, (EOFError, ConnectionError))
 
 
 def _fingerprint(key: paramiko.PKey) -> str:

@@ -121,12 +121,30 @@ def test_the_watchdog_ends_a_login_that_drips(sshd, monkeypatch):
 
 @pytest.fixture
 def narrow(sshd):
-    """A server that takes two sessions on one connection."""
+    """A server that takes two sessions on one connection, and one login at a time."""
     sshd.stop()
     with (sshd.folder / "sshd_config").open("a", encoding="utf-8") as config:
-        config.write("MaxSessions 2\n")
+        config.write("MaxSessions 2\nMaxStartups 1:100:1\n")
     sshd.start()
+    time.sleep(0.5)  # until it has forgotten who asked whether it is there
     return sshd
+
+
+def test_a_server_that_is_busy_with_other_logins_is_asked_again(narrow):
+    with socket.create_connection(("127.0.0.1", narrow.port)) as other:
+        assert other.recv(4) == b"SSH-"
+        threading.Timer(1, other.close).start()
+        with connect(narrow.host) as link:
+            assert link.run(["true"], root=False).code == 0
+
+
+def test_a_server_that_stays_busy_with_other_logins_is_said(narrow, monkeypatch):
+    monkeypatch.setattr(ssh, "BUSY_SECONDS", 1)
+    with socket.create_connection(("127.0.0.1", narrow.port)) as other:
+        assert other.recv(4) == b"SSH-"
+        trouble = failure(narrow.host).trouble
+    assert trouble.headline == "farm-1: closed the connection before the login"
+    assert "MaxStartups" in trouble.saw
 
 
 def test_more_programs_than_a_server_takes_sessions_wait_for_one_another(narrow):
