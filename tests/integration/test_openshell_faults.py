@@ -175,9 +175,10 @@ def test_twenty_sandboxes_at_once(farm: Shells) -> None:
         done = many.provision()
         assert done.code == 0, done.out + done.err
         finished(many)
-        with ThreadPoolExecutor(20) as pool:
-            said = list(pool.map(lambda name: many.pifleet("exec", f"cy/{name}", "--", "hostname").code, names))
-        assert said == [0] * 20
+        # An ssh server drops some of those who log in while 10 others do (sshd_config(5), MaxStartups).
+        with ThreadPoolExecutor(5) as pool:
+            said = list(pool.map(lambda name: many.pifleet("exec", f"cy/{name}", "--", "hostname"), names))
+        assert [(one.code, one.err) for one in said if one.code] == []
     finally:
         removed = many.pifleet("remove", *(f"cy/{name}" for name in names), "--yes")
         finished(farm)
