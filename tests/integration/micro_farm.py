@@ -22,7 +22,8 @@ __all__ = ["first_of_micro", "micro", "micro_farm", "micro_lab"]
 HOST = "farm-1"
 ROOT = "/var/lib/pifleet/sandboxes"
 RUNTIMES = "/usr/local/lib/pifleet/gondolin"
-PLACE = ("/usr/bin/python3", "-I", "/usr/local/lib/pifleet/places", "enter")
+# By a shell that stays: a place dies with its parent, and what `docker exec` starts may lose its first one at once.
+PLACE = ("sh", "-c", '"$@"; exit $?', "sh", "/usr/bin/python3", "-I", "/usr/local/lib/pifleet/places", "enter")
 # A machine is emulated where no KVM works, and this one may be busy: it boots in 6 s or in 100.
 PATIENCE = 240
 POISON = "poison-of-the-operator"
