@@ -85,12 +85,17 @@ class _Outbox:
         return getattr(self._transport, name)
 
     def _send_user_message(self, message: Any) -> None:
-        if message.asbytes()[:1] == CLOSE:
-            self._end = message
-        else:
-            with self._turn:
-                if not self._end:
-                    self._transport._send_user_message(message)
+        try:
+            if message.asbytes()[:1] == CLOSE:
+                self._end = message
+            else:
+                with self._turn:
+                    if not self._end:
+                        self._transport._send_user_message(message)
+        finally:
+            self._send_end()
+
+    def _send_end(self) -> None:
         if self._end and self._turn.acquire(blocking=False):  # whoever has the turn sends it after its own
             try:
                 if not self._ended:

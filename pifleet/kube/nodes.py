@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 from pifleet.fleet import Host
 from pifleet.kube.client import Json
-
-_UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+from pifleet.patterns.pod.fields import quantity
 
 
 def memory(nodes: Sequence[Json]) -> int:
     """Bytes that they have for pods together."""
-    return sum(_bytes(node["status"]["allocatable"]["memory"]) for node in nodes)
+    return sum(int(quantity(node["status"]["allocatable"]["memory"]) or 0) for node in nodes)
 
 
 def images(nodes: Sequence[Json]) -> list[str]:
@@ -35,9 +34,3 @@ def user_namespaces(nodes: Sequence[Json], host: Host, runtimes: Sequence[Json])
     serving = set.intersection(*handlers) if handlers else set[str]()
     named = {"": "", **{one["metadata"]["name"]: one["handler"] for one in runtimes}}
     return [name for name, handler in named.items() if handler in serving]
-
-
-def _bytes(quantity: str) -> int:
-    """Bytes of a quantity of memory as nodes tell it ("16303532Ki")."""
-    number, unit = quantity[:-2], quantity[-2:]
-    return int(number) * _UNITS[unit] if unit in _UNITS else int(quantity)
