@@ -162,15 +162,15 @@ class Exec:
         self._turn.notify_all()
 
     def _sort(self, said: Sequence[bytes]) -> None:
-        for message in said:
-            channel, data = message[:1], memoryview(message)[1:]
-            if channel == bytes([STDOUT]) and data:
+        for message in filter(None, said):
+            channel, data = message[0], memoryview(message)[1:]
+            if channel == STDOUT and data:
                 self._out.append(data)
                 self._unread += len(data)
                 self._received += len(data)
-            elif channel == bytes([STDERR]) and (own := self._words.feed(bytes(data))):
+            elif channel == STDERR and (own := self._words.feed(bytes(data))):
                 self._keep(own)
-            elif channel == bytes([STATUS]):
+            elif channel == STATUS:
                 self._status += data
         self._settle()
 

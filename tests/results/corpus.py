@@ -190,7 +190,7 @@ _ANSWERS = """
     pack-cut pack-and-more pack-checksum pack-of-noise ref-name-HEAD ref-name-lock ref-name-dotdot
     ref-name-inner-dotdot ref-name-newline ref-name-space ref-name-long ref-file-and-folder ref-outside
     ref-of-another-sandbox unit-dotdot unit-absolute unit-dotgit unit-control unit-empty unit-unknown-tree
-    two-units-into-one-place repository-called-workspace wrong-section-sha section-size-lies
+    two-units-into-one-place repository-called-workspace section-size-lies
     unit-in-unit record-in-section empty-data no-sessions no-workspace nothing-at-all
 """
 _SHAPES = """

@@ -95,7 +95,7 @@ def record(**told: Any) -> bytes:
 def sections(pack: bytes) -> bytes:
     if not pack:
         return b""
-    end = {"bytes": len(pack), "sha256": hashlib.sha256(pack).hexdigest(), "pack": "whole"}
+    end = {"bytes": len(pack), "pack": "whole"}
     return b"".join(frame(b"D", pack[at : at + (1 << 20)]) for at in range(0, len(pack), 1 << 20)) + frame(
         b"E", json.dumps(end).encode())
 

@@ -37,7 +37,7 @@ def taking(folder: Path, there: Collection[str] = (), limits: Limits | None = No
 def test_git_and_we_read_what_was_sent(tmp_path_factory: pytest.TempPathFactory, sent: list[tuple[bytes, int]]) -> None:
     folder = tmp_path_factory.mktemp("store")
     files = taking(folder)
-    files.take(pack_by_hand([entry(data, level) for data, level in sent]))
+    files.take(memoryview(pack_by_hand([entry(data, level) for data, level in sent])))
     for data, _ in sent:
         assert b"".join(files.read(oid(data)) or ()) == data
         assert files.size(oid(data)) == len(data)
@@ -68,7 +68,7 @@ BAD = {
 @pytest.mark.parametrize("what", BAD)
 def test_a_pack_that_is_not_as_agreed_is_refused(tmp_path: Path, what: str) -> None:
     with pytest.raises(Refusal) as caught:
-        taking(tmp_path).take(BAD[what])
+        taking(tmp_path).take(memoryview(BAD[what]))
     assert caught.value.code == "git.fsck"
     assert list((tmp_path / "objects/pack").iterdir()) == []
 
@@ -76,20 +76,20 @@ def test_a_pack_that_is_not_as_agreed_is_refused(tmp_path: Path, what: str) -> N
 def test_more_bytes_of_files_than_a_pack_may_hold_are_refused(tmp_path: Path) -> None:
     bomb = pack_by_hand([entry(bytes([at]) * (1 << 20), 9) for at in range(4)])
     with pytest.raises(Refusal) as caught:
-        taking(tmp_path, limits=Limits(ratio_from=3 << 20)).take(bomb)
+        taking(tmp_path, limits=Limits(ratio_from=3 << 20)).take(memoryview(bomb))
     assert caught.value.code == "limit.unpacked"
 
 
 def test_a_file_that_came_before_in_the_same_answer_is_refused(tmp_path: Path) -> None:
     files = taking(tmp_path)
-    files.take(GOOD)
+    files.take(memoryview(GOOD))
     with pytest.raises(Refusal):
-        files.take(pack_by_hand([entry(b"one", 0), entry(b"new")]))
+        files.take(memoryview(pack_by_hand([entry(b"one", 0), entry(b"new")])))
 
 
 def test_what_home_holds_keeps_its_bytes(tmp_path: Path) -> None:
     files = taking(tmp_path, there={oid(b"one")})
-    files.take(GOOD)
+    files.take(memoryview(GOOD))
     assert files.size(oid(b"one")) is None
     assert b"".join(files.read(oid(b"two" * 40_000)) or ()) == b"two" * 40_000
     git(tmp_path, "fsck", "--strict")

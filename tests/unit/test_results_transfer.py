@@ -98,7 +98,7 @@ def test_stall_is_cut_off() -> None:
 
 
 def test_drip_of_one_byte_at_a_time_is_cut_off() -> None:
-    drip = "printf 'PIFLEET-RESULTS 2\\nD\\0\\1\\0\\0'; while sleep 0.05; do printf x; done"
+    drip = "printf 'PIFLEET-RESULTS 3\\nD\\0\\1\\0\\0'; while sleep 0.05; do printf x; done"
     assert code_of(saying(drip), Limits(idle=5, total=0.5)) == "timeout.total"
 
 
@@ -108,7 +108,7 @@ def test_one_that_never_ends_after_its_answer_is_cut_off(tmp_path: Path) -> None
 
 
 def test_too_many_bytes_are_cut_off() -> None:
-    endless = "printf 'PIFLEET-RESULTS 2\\n'; while :; do printf 'D\\0\\0\\0\\4abcd'; done"
+    endless = "printf 'PIFLEET-RESULTS 3\\n'; while :; do printf 'D\\0\\0\\0\\4abcd'; done"
     assert code_of(saying(endless), Limits(wire=100_000)) == "limit.wire"
 
 

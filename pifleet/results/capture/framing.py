@@ -2,7 +2,7 @@
 
 The answer is MAGIC and then frames: one byte of type, four of length (big endian), the payload.
   J  one record (JSON)     D  bytes of a pack     E  ends a section (at most SECTION bytes and one object more)
-  Z  ends the answer with the sha256 of all frames before it but the bytes of packs, of which each E has that
+  Z  ends the answer with the sha256 of all frames before it but the bytes of packs, each of which ends with its SHA-1
 A pack is one section or several; `pack` in the E record says whether it goes on ("more"), is "whole" or "broken", or
 is whole in this one section and holds nothing but "files".
 Names are bytes and need not be UTF-8, so they travel as text of one character per byte (latin-1).
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import IO, Any
 
-MAGIC = b"PIFLEET-RESULTS 2\n"
+MAGIC = b"PIFLEET-RESULTS 3\n"
 SECTION = 8_000_000
 CHUNK = 1 << 20
 HEAD = 5  # bytes of a frame before its payload
@@ -45,17 +45,15 @@ class Section:
 
     def __init__(self, frame: Callable[[bytes, bytes], None]) -> None:
         self.size = 0
-        self._frame, self._digest = frame, hashlib.sha256()
+        self._frame = frame
 
     def write(self, data: bytes) -> None:
         for at in range(0, len(data), CHUNK):
             self._frame(b"D", data[at : at + CHUNK])
-        self._digest.update(data)
         self.size += len(data)
 
     def end(self, pack: str) -> None:
-        told = {"bytes": self.size, "sha256": self._digest.hexdigest(), "pack": pack}
-        self._frame(b"E", json.dumps(told, separators=(",", ":")).encode())
+        self._frame(b"E", json.dumps({"bytes": self.size, "pack": pack}, separators=(",", ":")).encode())
 
 
 class Answer:

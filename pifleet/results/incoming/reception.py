@@ -3,7 +3,6 @@ It must not believe an announcement: that is looked at afterwards, and the store
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 
 from pifleet.results.capture.terms import storable
@@ -32,20 +31,20 @@ class Reception:
         self._open: Unit | None = None
         self._sink: PackSink | None = None
         self._asked = self._whole = False
-        self._section: list[bytes] = []
-        self._section_bytes = 0
+        # One room for all sections: memory that is new costs more than what is put there.
+        self._section, self._section_bytes = bytearray(limits.section), 0
 
-    def take(self, kind: bytes, payload: bytes, received: int) -> None:
+    def take(self, kind: bytes, payload: bytes | memoryview, received: int) -> None:
         """One frame. Raises Refusal."""
         doing = "receiving"
         if kind == b"J":
-            record = records.record(payload, self._limits.record)
+            record = records.record(bytes(payload), self._limits.record)
             doing = said(record.doing, 60) if isinstance(record, records.Alive) else doing
             self._record(record)
         elif kind == b"D":
             self._data(payload)
         elif kind == b"E" and self._section_bytes:
-            self._section_end(records.section_end(payload, self._limits.record))
+            self._section_end(records.section_end(bytes(payload), self._limits.record))
         else:
             raise Refusal("proto.schema", f"a frame of type {shown(kind)} out of order")
         if self._progress:
@@ -53,7 +52,7 @@ class Reception:
 
     def close(self) -> None:
         """Raises Refusal proto.schema when something announced did not follow."""
-        if self._open or self._sink or self._section:
+        if self._open or self._sink or self._section_bytes:
             raise Refusal("proto.schema", "the answer ended inside a unit or a pack")
         needed = {b"sessions"} | ({b"workspace"} if b"." not in self.units else set())
         trees = {unit.path for unit in self.units.values() if unit.kind == "tree"}
@@ -145,35 +144,32 @@ class Reception:
         if len(unit.refs) > self._limits.refs:
             raise Refusal("limit.refs", f"more than {self._limits.refs} refs in {shown(unit.path)}", shown(unit.path))
 
-    def _data(self, payload: bytes) -> None:
+    def _data(self, payload: bytes | memoryview) -> None:
         if self._open or self._whole:
             raise Refusal("proto.schema", "data inside of a unit")
-        self._section_bytes += len(payload)
+        begin, self._section_bytes = self._section_bytes, self._section_bytes + len(payload)
         if self._section_bytes > self._limits.section or not payload:
             raise Refusal("limit.section", f"a section of more than {self._limits.section} bytes, or an empty frame")
-        self._section.append(payload)
+        self._section[begin : self._section_bytes] = payload
 
     def _section_end(self, end: records.SectionEnd) -> None:
-        digest = hashlib.sha256()
-        for payload in self._section:
-            digest.update(payload)
-        if (end.bytes, end.sha256) != (self._section_bytes, digest.hexdigest()):
-            raise Refusal("proto.digest", "the digest of a section differs")
-        section, self._section, self._section_bytes = self._section, [], 0
+        section = memoryview(self._section)[: self._section_bytes]
+        if end.bytes != len(section):
+            raise Refusal("proto.schema", f"a section of {len(section)} bytes that says {end.bytes}")
+        self._section_bytes = 0
         if end.pack == "broken":
             self.abort()
         elif end.pack == "files":
             if self._sink:
                 raise Refusal("proto.schema", "a pack of files inside of a pack")
-            self._files.take(b"".join(section))
+            self._files.take(section)
         else:
             self._sunk(section, whole=end.pack == "whole")
 
-    def _sunk(self, section: Iterable[bytes], *, whole: bool) -> None:
+    def _sunk(self, section: memoryview, *, whole: bool) -> None:
         if self._sink is None:
             self._sink = PackSink(self._git, self._limits)
-        for payload in section:
-            self._sink.write(payload)
+        self._sink.write(section)
         if whole:
             sink, self._sink = self._sink, None
             sink.finish()

@@ -101,7 +101,6 @@ class Fatal(_Record):
 
 class SectionEnd(_Record):
     bytes: Count
-    sha256: Sha256
     pack: Literal["more", "whole", "broken", "files"]
 
 

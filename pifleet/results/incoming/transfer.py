@@ -89,23 +89,29 @@ class Transfer:
         finally:
             watch.cancel()
 
-    def frames(self) -> Iterator[tuple[bytes, bytes]]:
-        """(type, payload) of every frame before the end mark, which is checked here; `last_words` are to follow."""
+    def frames(self) -> Iterator[tuple[bytes, bytes | memoryview]]:
+        """(type, payload) of every frame before the end mark, which is checked here; `last_words` are to follow.
+
+        One of data comes in the parts that arrive: of hundreds of megabytes every copy counts.
+        """
         self._magic()
         count = words = 0
         while True:
-            head = self._exactly(framing.HEAD)
+            head = b"".join(self._parts(framing.HEAD))
             kind, size = head[:1], struct.unpack(">I", head[1:])[0]
             if size > self.limits.frame:
                 raise Refusal("limit.frame", f"a frame of {size} bytes; at most {self.limits.frame} are taken")
-            payload = self._exactly(size)
+            if kind == b"D" and size:
+                self._digest.update(head)  # what data is ends with its own
+                yield from ((kind, part) for part in self._parts(size))
+                continue
+            payload = b"".join(self._parts(size))
             if kind == b"Z":
                 break
-            if kind != b"D":
-                count, words = count + 1, words + size
+            count, words = count + 1, words + size
             if count > self.limits.records or words > self.limits.words:
                 raise Refusal("limit.records", f"{count} records of {words} bytes; that is more than is taken")
-            self._digest.update(head if kind == b"D" else head + payload)  # of data each section has its own
+            self._digest.update(head + payload)
             yield kind, payload
         from pifleet.results.incoming import records
 
@@ -170,16 +176,14 @@ class Transfer:
         self._buffer = self._buffer[most:]
         return data
 
-    def _exactly(self, size: int) -> bytes:
-        parts: list[memoryview] = []
-        left = size
-        while left:
-            part = self._some(left)
+    def _parts(self, size: int) -> Iterator[memoryview]:
+        """So many bytes, as they arrive."""
+        while size:
+            part = self._some(size)
             if not part:
                 raise Refusal("proto.cut", f"the answer is cut off after {self.received} bytes: {self._errors()}")
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
+            size -= len(part)
+            yield part
 
     def _errors(self) -> str:
         return said(self._stream.stderr().decode("utf-8", "replace").strip()[-300:]) or "no words"

@@ -37,7 +37,7 @@ class Sending(Transfer):
     def replies(self) -> Iterator[records.AnyRecord]:
         """What the far end says, to its end mark."""
         for _, payload in self.frames():
-            yield records.record(payload, self.limits.record)
+            yield records.record(bytes(payload), self.limits.record)
         self.last_words()
 
     def record(self, **told: Any) -> None:

@@ -148,15 +148,17 @@ class PackSink:
         self._child = git.start("index-pack", "--stdin", "--fix-thin", "--threads=1", _STRICT,
                                 f"--max-input-size={limits.pack}", errors=self._errors)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         self._size += len(data)
         if self._size > self._limits.pack:
             raise Refusal("git.limit", f"a pack of more than {self._limits.pack} bytes")
-        data, self._last = (self._last + data)[:-_TRAILER], (self._last + data)[-_TRAILER:]
-        self._digest.update(data)
-        self._feed(data)
+        before, keep = self._last, max(0, _TRAILER - len(data))  # of what was last; without a copy of `data`
+        for part in (before[: len(before) - keep], data[: len(data) - _TRAILER + keep]):
+            self._digest.update(part)
+            self._feed(part)
+        self._last = before[len(before) - keep :] + data[len(data) - _TRAILER + keep :]
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes | memoryview) -> None:
         assert self._child.stdin
         try:
             self._child.stdin.write(data)
