@@ -13,7 +13,7 @@ from pifleet.fleet import KUBE_LABEL, Host
 from pifleet.kube import own, within
 from pifleet.kube.client import MANAGER, Api, ApiRefused, Json, path
 from pifleet.kube.nodes import images, memory, user_namespaces
-from pifleet.kube.pods import OWNER, container_of, state_of, trouble_of, waits_for
+from pifleet.kube.pods import OWNER, container_of, state_of, titles_of, trouble_of, waits_for
 from pifleet.kube.warnings import warning
 from pifleet.patterns.pod.fields import differences
 from pifleet.patterns.pod.objects import key_of
@@ -67,6 +67,7 @@ def look(host: Host, spec: Mapping[str, Any], nonce: str) -> Json:
             "cluster": {
                 "version": version["gitVersion"],
                 "objects": objects,
+                "titles": titles_of(objects),
                 "pods": {**_missing(api, spec, objects, pods), **_pods(host, spec, objects, pods)},
                 "claims": {_place(one): one["spec"]["resources"]["requests"]["storage"] for one in claims},
                 "repos": within.repos(api, spec["cluster"]["sandboxes"], objects, pods),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pifleet.kube.client import Api, ApiRefused, Json, path
-from pifleet.kube.pods import container_of, state_of, trouble_of, waits_for
+from pifleet.kube.pods import container_of, state_of, titles_of, trouble_of, waits_for
 
 FORBIDDEN = 403
 
@@ -34,5 +34,6 @@ def look(api: Api, version: str, boxes: Sequence[Mapping[str, Any]]) -> Json:
             pods[f"{box['namespace']}/{box['pod']}"] = {
                 "state": state, "why": "" if state == "running" else trouble_of(pod) or waits_for(pod),
                 "image": container_of(pod, "pi").get("image"), "agent": None}
-    return {"version": version, "objects": objects, "pods": pods, "claims": {}, "repos": {}, "images": [],
-            "classes": {}, "user_namespaces": [], "enforcer": "", "own": True, "hidden": hidden}
+    return {"version": version, "objects": objects, "titles": titles_of(objects), "pods": pods, "claims": {},
+            "repos": {}, "images": [], "classes": {}, "user_namespaces": [], "enforcer": "", "own": True,
+            "hidden": hidden}

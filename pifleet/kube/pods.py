@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pifleet.fleet import KUBE_LABEL
+
 # Why a container waits where no waiting mends it (k8s.io/kubernetes, pkg/kubelet: container and image errors).
 HOPELESS = frozenset({
     "CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "ErrImageNeverPull", "ErrImagePull",
@@ -14,6 +16,13 @@ HOPELESS = frozenset({
 Json = Mapping[str, Any]
 # What owns a pod that is looked at for itself.
 OWNER: Json = {"spec": {"replicas": 1}}
+
+
+def titles_of(objects: Mapping[str, Json]) -> dict[str, str]:
+    """Key -> title of the StatefulSets among these objects that are a sandbox's; they say so themselves."""
+    said = {key: (one["metadata"].get("annotations") or {}).get(f"{KUBE_LABEL}title", "")
+            for key, one in objects.items() if key.startswith("StatefulSet ")}
+    return {key: str(title) for key, title in said.items() if title}
 
 
 def is_of(owner: Json, pod: Json) -> bool:

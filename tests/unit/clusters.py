@@ -9,6 +9,7 @@ from typing import Any
 
 from pifleet.desired import host_spec
 from pifleet.fleet import Cluster, Connection, Fleet, Host, Sandbox
+from pifleet.kube.pods import titles_of
 from pifleet.patterns.pod import complete
 from pifleet.patterns.pod.objects import key_of, resolved
 from pifleet.secret import Secret
@@ -43,7 +44,7 @@ def as_it_should_be(wanted: dict[str, Any]) -> dict[str, Any]:
     return {
         "services": {}, "paths": {}, "containers": {}, "openshell": {},
         "cluster": {
-            "version": "v1.36.3", "objects": objects, "pods": pods,
+            "version": "v1.36.3", "objects": objects, "titles": titles_of(objects), "pods": pods,
             "claims": {f"{one['namespace']}/{kind}-{one['pod']}": "10Gi" for one in boxes
                        for kind in ("workspace", "agent")},
             "repos": {one["title"]: {repo["name"]: True for repo in one["repos"]} for one in boxes},

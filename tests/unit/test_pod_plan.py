@@ -11,6 +11,7 @@ import pytest
 
 from pifleet.egress import NEVER4, PRIVATE4, Destination
 from pifleet.fleet import Fleet, Model, Sandbox
+from pifleet.kube.pods import titles_of
 from pifleet.patterns import compare
 from pifleet.patterns.pod import cut, needs, seen
 from pifleet.patterns.pod.desired import removal
@@ -41,7 +42,13 @@ def steps(seen: dict[str, Any]) -> list[Step]:
 def changed(change: Callable[[dict[str, Any]], Any]) -> list[Step]:
     seen = copy.deepcopy(SEEN)
     change(seen["cluster"])
-    return steps(seen)
+    return steps(told(seen))
+
+
+def told(seen: dict[str, Any]) -> dict[str, Any]:
+    """What a look says of objects that a test took away."""
+    seen["cluster"]["titles"] = titles_of(seen["cluster"]["objects"])
+    return seen
 
 
 def pod_spec(there: dict[str, Any], key: str = "StatefulSet acme-ana/pi-ana-main") -> dict[str, Any]:
@@ -54,7 +61,7 @@ def test_nothing_is_planned_where_everything_is_as_it_should_be() -> None:
 
 
 def test_an_empty_cluster_gets_each_object_and_each_repository() -> None:
-    empty = {**SEEN["cluster"], "objects": {}, "pods": {}, "claims": {}, "repos": {}}
+    empty = {**SEEN["cluster"], "objects": {}, "titles": {}, "pods": {}, "claims": {}, "repos": {}}
     found = steps({**SEEN, "cluster": empty})
 
     assert {step.action for step in found} == {"create"}
@@ -341,9 +348,9 @@ def test_a_run_is_told_which_objects_were_seen_missing() -> None:
     seen = copy.deepcopy(SEEN)
     for key in ("StatefulSet acme-ana/pi-ana-main", "Role acme-bo/developer"):
         del seen["cluster"]["objects"][key]
-    told = cut(SPEC, seen, steps(seen))["cluster"]["objects"]
+    found = cut(SPEC, seen, steps(told(seen)))["cluster"]["objects"]
 
-    assert [key_of(entry["object"]) for entry in told if entry["missing"]] == [
+    assert [key_of(entry["object"]) for entry in found if entry["missing"]] == [
         "StatefulSet acme-ana/pi-ana-main", "Role acme-bo/developer"]
 
 
@@ -371,7 +378,7 @@ def test_who_sees_only_their_own_sandboxes_plans_nothing_and_is_told() -> None:
 
 
 def test_a_sandbox_that_may_not_be_seen_is_not_called_missing() -> None:
-    own = {"cluster": {**SEEN["cluster"], "own": True, "hidden": ["bo/main"], "objects": {}}}
+    own = {"cluster": {**SEEN["cluster"], "own": True, "hidden": ["bo/main"], "objects": {}, "titles": {}}}
 
     found = {one.title: seen(own, one) for one in FLEET.sandboxes}
     assert found["ana/main"] is None

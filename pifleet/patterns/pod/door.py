@@ -72,10 +72,11 @@ def parts_of(text: str) -> list[str]:
     """A text in pieces of which each fits into a ConfigMap (at most 1 MiB, its documentation says)."""
     parts, size = [[]], 0  # type: ignore[var-annotated]
     for line in text.splitlines(keepends=True):
-        if size + len(line.encode()) > PART_BYTES:
+        more = len(line.encode())
+        if size + more > PART_BYTES:
             parts, size = [*parts, []], 0
         parts[-1].append(line)
-        size += len(line.encode())
+        size += more
     return ["".join(lines) for lines in parts]
 
 

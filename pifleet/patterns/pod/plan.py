@@ -12,7 +12,6 @@ from pifleet.patterns.pod.objects import CLUSTER_PART, POD_PART, key_of
 from pifleet.plan import ABSENT, Json, Step, at_work
 
 ACCESS = ("ServiceAccount", "Role", "RoleBinding")
-TITLE = f"{KUBE_LABEL}title"
 # A StatefulSet's claims are for ever what they were when it was made.
 FOR_EVER = "spec.volumeClaimTemplates"
 SHOWN = 3
@@ -25,8 +24,9 @@ def compare(spec: Json, observed: Json) -> Iterator[Step | None]:
     if not wanted or observed["cluster"]["own"]:
         return
     host, there = str(spec["host"]), observed["cluster"]
+    tokens = there["objects"].get(f"Secret {wanted['tokens']}", {}).get("data") or {}
     for entry in wanted["objects"]:
-        yield _object(host, entry, there)
+        yield _object(host, entry, there, tokens)
     for box in wanted["sandboxes"]:
         yield from _repos(host, box, there)
         yield _pod(host, box, there)
@@ -44,7 +44,7 @@ def seen(observed: Json, box: Sandbox) -> Json | None:
 
 def titles(observed: Json, fleet: str) -> list[str]:
     """See `pifleet.patterns.Pattern`."""
-    return [_title(one) for one in _sets(observed.get("cluster") or {"objects": {}})
+    return [title for title, one in _sets(observed.get("cluster") or {"titles": {}})
             if (one["metadata"].get("labels") or {}).get(f"{KUBE_LABEL}fleet") == fleet]
 
 
@@ -56,7 +56,7 @@ def cut(spec: Json, observed: Json, steps: Sequence[Step]) -> dict[str, Any]:
     named = {step.sandbox for step in steps if step.action != "stop"}
     missing = {step.item for step in steps if step.action == "create"}
     stopped = {step.sandbox for step in steps if step.action == "stop"}
-    orphans = [one["metadata"] for one in _sets(observed["cluster"]) if _title(one) in stopped]
+    orphans = [one["metadata"] for title, one in _sets(observed["cluster"]) if title in stopped]
     return {"cluster": {
         **wanted,
         "objects": [{**entry, "missing": key_of(entry["object"]) in missing} for entry in wanted["objects"]
@@ -67,14 +67,15 @@ def cut(spec: Json, observed: Json, steps: Sequence[Step]) -> dict[str, Any]:
     }}
 
 
-def _object(host: str, entry: Json, there: Json) -> Step | None:
+def _object(host: str, entry: Json, there: Json, tokens: Mapping[str, str]) -> Step | None:
+    """`tokens` are the keyed hashes of the sandboxes' tokens as the gateway has them."""
     manifest = entry["object"]
     kind, key, box = manifest["kind"], key_of(manifest), entry["sandbox"]
     group = "sandbox" if box else "access" if kind in ACCESS else "host"
     found = there["objects"].get(key)
     if not found:
         return Step(group, host, box, key, "create", "missing", entry["part"])
-    differing = {**differences(manifest, found, there["objects"]), **_values(entry, found, there)}
+    differing = {**differences(manifest, found, there["objects"]), **_values(entry, found, tokens)}
     if not differing:
         return None
     named = list(differing)
@@ -88,11 +89,11 @@ def _object(host: str, entry: Json, there: Json) -> Step | None:
     return Step(group, host, box, key, "replace" if ending else "change", why, entry["part"], before, after, busy)
 
 
-def _values(entry: Json, found: Json, there: Json) -> dict[str, tuple[Any, Any]]:
+def _values(entry: Json, found: Json, tokens: Mapping[str, str]) -> dict[str, tuple[Any, Any]]:
     """What differs of a Secret's values, of which a look tells keyed hashes only."""
     if entry["object"]["kind"] != "Secret":
         return {}
-    have, tokens = found.get("data") or {}, _tokens(there)
+    have = found.get("data") or {}
     differing: dict[str, tuple[Any, Any]] = {}
     for name, source in entry["values"].items():
         right = source.get("hmac") if "secret" in source else tokens.get(source["token"])
@@ -103,14 +104,6 @@ def _values(entry: Json, found: Json, there: Json) -> dict[str, tuple[Any, Any]]
     for name in have.keys() - entry["values"].keys():
         differing[f"data.{name}"] = ("there", "nothing")
     return differing
-
-
-def _tokens(there: Json) -> Mapping[str, str]:
-    """The keyed hash of each sandbox's token as the gateway has it."""
-    for key, one in there["objects"].items():
-        if key.startswith("Secret ") and key.endswith("/gateway-tokens"):
-            return one.get("data") or {}
-    return {}
 
 
 def _repos(host: str, box: Json, there: Json) -> Iterator[Step | None]:
@@ -140,12 +133,9 @@ def _pod(host: str, box: Json, there: Json) -> Step | None:
                 {"state": state}, {"state": "running"})
 
 
-def _sets(there: Json) -> Iterator[Json]:
-    return (one for one in there["objects"].values() if one["kind"] == "StatefulSet" and _title(one))
-
-
-def _title(one: Json) -> str:
-    return str((one["metadata"].get("annotations") or {}).get(TITLE, ""))
+def _sets(there: Json) -> Iterator[tuple[str, Json]]:
+    """Each sandbox that is there: its title and its StatefulSet."""
+    return ((title, there["objects"][key]) for key, title in there["titles"].items())
 
 
 def _runs(there: Json, owner: Json) -> bool:
@@ -157,8 +147,8 @@ def _runs(there: Json, owner: Json) -> bool:
 
 def _sandbox(there: Json, title: str) -> Json | None:
     """A sandbox that is there, by its StatefulSet; with nothing running in it nobody is at work."""
-    for one in _sets(there):
-        if _title(one) == title:
+    for named, one in _sets(there):
+        if named == title:
             metadata = one["metadata"]
             running = there["pods"].get(f"{metadata['namespace']}/{metadata['name']}-0")
             return {"replicas": one["spec"].get("replicas", 1), "state": running["state"] if running else "stopped",
@@ -169,12 +159,12 @@ def _sandbox(there: Json, title: str) -> Json | None:
 
 def _orphans(host: str, wanted: Json, there: Json) -> Iterator[Step | None]:
     known = {box["title"] for box in wanted["sandboxes"]}
-    for one in _sets(there):
-        if _title(one) in known:
+    for title, one in _sets(there):
+        if title in known:
             continue
         replicas = one["spec"].get("replicas", 1)
         why = "no longer in the inventory here; its data is kept"
-        yield None if not replicas else Step("sandbox", host, _title(one), key_of(one), "stop", why, POD_PART,
+        yield None if not replicas else Step("sandbox", host, title, key_of(one), "stop", why, POD_PART,
                                              {"replicas": replicas}, {"replicas": 0}, destructive=True)
 
 
