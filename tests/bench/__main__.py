@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import compileall
 import os
 import signal
 import sys
@@ -65,7 +64,6 @@ def _cases(asked: argparse.Namespace, folder: Path) -> dict[str, Case]:
 def main() -> int:
     asked = _asked()
     os.chdir(place.ROOT)
-    compileall.compile_dir("pifleet", quiet=1)  # as an installation does
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made goes
     with place.scratch(_DISK.get(asked.what, 0)) as folder:
         cases = _cases(asked, folder)
