@@ -41,6 +41,11 @@ class Link(ABC):
     def __init__(self, host: Host) -> None:
         self.host = host
 
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether programs can be started over it, as far as this end knows."""
+
     @abstractmethod
     def _start(self, argv: Sequence[str]) -> Stream: ...
 
@@ -106,6 +111,10 @@ class LocalLink(Link):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self._streams: list[Stream] = []
+
+    @property
+    def alive(self) -> bool:
+        return True
 
     def _start(self, argv: Sequence[str]) -> Stream:
         try:

@@ -116,6 +116,10 @@ class SshLink(Link):
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
+    @property
+    def alive(self) -> bool:
+        return bool(self._fabric.is_connected)
+
     def _start(self, argv: Sequence[str]) -> Stream:
         try:
             channel = self._session()

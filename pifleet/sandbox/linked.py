@@ -1,9 +1,10 @@
-"""Owns what every driver has of its host: one connection, opened at first use, and closed with the driver.
+"""Owns what every driver has of its host: one connection, opened at first use, again after it broke, closed in the end.
 It must not know how a pattern operates its sandboxes."""
 
 from __future__ import annotations
 
 import shlex
+import threading
 from collections.abc import Sequence
 from typing import Self
 
@@ -18,6 +19,7 @@ class Linked:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._link: Link | None = None
+        self._connecting = threading.Lock()
 
     def close(self) -> None:
         if self._link:
@@ -31,9 +33,12 @@ class Linked:
         self.close()
 
     def _connected(self) -> Link:
-        if self._link is None:
-            self._link = connect(self._host)
-        return self._link
+        with self._connecting:
+            if self._link and not self._link.alive:
+                self.close()
+            if self._link is None:
+                self._link = connect(self._host)
+            return self._link
 
     def _at_terminal(self, argv: Sequence[str], *, tty: bool) -> list[str]:
         """What a person's terminal starts to have root of the host start `argv`."""

@@ -17,6 +17,7 @@ from paramiko.common import cMSG_CHANNEL_DATA, cMSG_CHANNEL_EOF
 
 from pifleet.connection import connect, ssh, ssh_argv
 from pifleet.errors import HostFailed
+from pifleet.sandbox.linked import Linked
 from pifleet.stream import StreamTimeout
 from pifleet.threads import side_by_side
 from tests.integration.sshd import SSHD, Sshd, free_port, keygen
@@ -237,6 +238,17 @@ def test_a_connection_that_breaks_ends_the_stream_with_255(sshd):
     assert stream.read(100, 10) == b""
     assert stream.wait(5) == 255
     link.close()
+
+
+def test_a_driver_has_one_connection_whoever_asks_first_and_another_after_it_broke(sshd):
+    with Linked(sshd.host) as driver:
+        [link] = set(side_by_side(range(8), lambda _: driver._connected(), 8))
+        stream = link.stream(["sh", "-c", "echo $PPID; exec sleep 60"])
+        os.kill(int(stream.read(100, 5)), 9)
+        assert stream.wait(10) == 255
+
+        assert driver._connected() is not link
+        assert driver._connected().run(["true"]).code == 0
 
 
 @pytest.fixture
