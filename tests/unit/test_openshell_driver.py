@@ -25,6 +25,8 @@ UNIX_PATH = 108  # sun_path, unix(7)
 class Gateway:
     """A link to a gateway's host on which only the openshell command answers, as 0.0.111 prints it."""
 
+    alive = True
+
     def __init__(self, *ids: str, code: int = 0) -> None:
         self.ids, self.code = list(ids), code
 
