@@ -154,11 +154,12 @@ def _pods(host: Host, spec: Mapping[str, Any], objects: Mapping[str, Json], pods
 def _missing(
     api: Api, spec: Mapping[str, Any], objects: Mapping[str, Json], pods: Mapping[str, Json]
 ) -> dict[str, Json]:
-    """Pods that are not there although their StatefulSet is, where the cluster tells why it makes none."""
+    """Pods that are not there although their StatefulSet wants them, where the cluster tells why it makes none."""
     found: dict[str, Json] = {}
     for box in spec["cluster"]["sandboxes"]:
         name = f"{box['namespace']}/{box['pod']}"
-        wanted = name not in pods and f"StatefulSet {box['namespace']}/{box['container']}" in objects
+        owner = objects.get(f"StatefulSet {box['namespace']}/{box['container']}")
+        wanted = name not in pods and owner and owner["spec"].get("replicas", 1)
         if wanted and (why := warning(api, box["namespace"], box["pod"])):
             found[name] = {"state": "missing", "why": why, "image": None, "agent": {}}
     return found

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
 from tests.integration.cluster_farm import DEVELOPERS, ClusterFarm
 from tests.lab.cluster import Cluster
+
+QUOTA = {
+    "apiVersion": "v1", "kind": "Event", "metadata": {"name": "before", "namespace": "acme-di"}, "type": "Warning",
+    "reason": "FailedCreate", "message": "create Pod pi-di-main-0 failed: exceeded quota",
+    "involvedObject": {"apiVersion": "apps/v1", "kind": "StatefulSet", "namespace": "acme-di", "name": "pi-di-main"},
+}
 
 
 def test_a_bare_cluster_gets_a_sandbox_for_each_developer(bare_pods: ClusterFarm) -> None:
@@ -53,3 +60,11 @@ def test_stopping_keeps_the_work_for_the_next_start(pods: ClusterFarm) -> None:
     assert box["state"] == "stopped"
     assert pods.pifleet("start", "di").code == 0
     assert pods.pifleet("exec", "di", "--", "cat", "/workspace/web/kept").out == "kept\n"
+
+
+def test_one_that_was_stopped_is_not_missing_whatever_the_cluster_said_of_it_before(pods: ClusterFarm) -> None:
+    pods.kubectl("create", "-f", "-", text=json.dumps(QUOTA))
+    assert pods.pifleet("stop", "di").code == 0
+    [box] = pods.pifleet("status", "di", "-o", "json").json["sandboxes"]
+    assert pods.pifleet("start", "di").code == 0
+    assert box["state"] == "stopped"
