@@ -137,6 +137,8 @@ class Place:
         """Every process of the place, by its number outside."""
         pid = self.pid()
         own = namespace(pid, "pid_for_children") if pid else None
+        if own == namespace(os.getpid(), "pid_for_children"):  # it has not left ours yet
+            return []
         numbers = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
         return [number for number in numbers if own and namespace(number, "pid") == own]
 
