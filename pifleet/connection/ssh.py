@@ -86,7 +86,7 @@ class SshLink(Link):
     def _login(self, connection: Connection) -> dict[str, Any]:
         login: dict[str, Any] = {
             "sock": self._socket, "banner_timeout": LOGIN_SECONDS, "auth_timeout": LOGIN_SECONDS,
-            "channel_timeout": LOGIN_SECONDS, "timeout": LOGIN_SECONDS,
+            "channel_timeout": LOGIN_SECONDS, "timeout": LOGIN_SECONDS, "transport_factory": _transport,
             "allow_agent": True, "look_for_keys": not connection.key_file,
         }
         if connection.key_file:
@@ -202,6 +202,17 @@ class _UnknownKey(Exception):
     def __init__(self, key: paramiko.PKey) -> None:
         super().__init__("unknown host key")
         self.saw = _fingerprint(key)
+
+
+def _transport(sock: socket.socket, **options: Any) -> paramiko.Transport:
+    """One that asks for AES-GCM first: of other ciphers paramiko compares each packet's MAC byte by byte in Python,
+    which takes half of a download's time."""
+    import paramiko
+
+    made = paramiko.Transport(sock, **options)
+    security = made.get_security_options()
+    security.ciphers = tuple(sorted(security.ciphers, key=lambda name: "gcm" not in name))
+    return made
 
 
 def _trust(client: paramiko.SSHClient, connection: Connection) -> None:

@@ -45,6 +45,13 @@ class Sshd:
                 [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config")], stderr=log)
         wait_for_port(self.port)
 
+    def restart(self, config: str) -> None:
+        """Go on with these lines added to its configuration."""
+        self.stop()
+        with (self.folder / "sshd_config").open("a", encoding="utf-8") as file:
+            file.write(config)
+        self.start()
+
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()

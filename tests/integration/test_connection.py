@@ -123,10 +123,7 @@ def test_the_watchdog_ends_a_login_that_drips(sshd, monkeypatch):
 @pytest.fixture
 def narrow(sshd):
     """A server that takes two sessions on one connection, and one login at a time."""
-    sshd.stop()
-    with (sshd.folder / "sshd_config").open("a", encoding="utf-8") as config:
-        config.write("MaxSessions 2\nMaxStartups 1:100:1\n")
-    sshd.start()
+    sshd.restart("MaxSessions 2\nMaxStartups 1:100:1\n")
     time.sleep(0.5)  # until it has forgotten who asked whether it is there
     return sshd
 
@@ -193,6 +190,16 @@ def test_arguments_arrive_as_they_are_and_bytes_are_untouched(sshd):
         assert link.run(["cat"], stdin=data).stdout == data
         done = link.run(["sh", "-c", "echo no >&2; exit 7"])
         assert (done.code, done.stderr) == (7, b"no\n")
+
+
+@pytest.mark.parametrize(("served", "taken"), [
+    ("aes256-ctr,aes128-gcm@openssh.com", "aes128-gcm@openssh.com"), ("aes256-ctr", "aes256-ctr"),
+])
+def test_of_the_servers_ciphers_one_that_needs_no_mac_is_taken(sshd, served, taken):
+    sshd.restart(f"Ciphers {served}\n")
+    with connect(sshd.host) as link:
+        assert link._fabric.transport.remote_cipher == taken
+        assert link.run(["cat"], stdin=b"there and back", root=False).stdout == b"there and back"
 
 
 def test_streams_of_one_link_run_side_by_side_and_time_out_alone(sshd):
