@@ -146,6 +146,7 @@ def on_terminal(argv: list[str], until: bytes, answer: bytes = b"") -> tuple[byt
     """Run `argv` on a terminal of its own until it has shown `until`, then type `answer`; all it showed, its exit."""
     pid, screen = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests under nohup ignore it, and so would what they start
         os.execvp(argv[0], argv)
     shown, end, typed = b"", time.monotonic() + 40, not answer
     while time.monotonic() < end:
