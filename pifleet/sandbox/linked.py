@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Self
 
 from pifleet.connection import Link, connect, root_argv, ssh_argv
-from pifleet.errors import SandboxFailed
+from pifleet.errors import HostFailed, SandboxFailed
 from pifleet.fleet import Host, Sandbox
 
 
@@ -20,6 +20,7 @@ class Linked:
         self._host = host
         self._link: Link | None = None
         self._connecting = threading.Lock()
+        self._gone: HostFailed | None = None
 
     def close(self) -> None:
         if self._link:
@@ -34,11 +35,22 @@ class Linked:
 
     def _connected(self) -> Link:
         with self._connecting:
+            if self._gone:
+                raise self._gone
             if self._link and not self._link.alive:
                 self.close()
+                self._link = self._again()
             if self._link is None:
                 self._link = connect(self._host)
             return self._link
+
+    def _again(self) -> Link:
+        """Raises HostFailed, and from then on at once: a host that went costs one wait, not one for each sandbox."""
+        try:
+            return connect(self._host)
+        except HostFailed as error:
+            self._gone = error
+            raise
 
     def _at_terminal(self, argv: Sequence[str], *, tty: bool) -> list[str]:
         """What a person's terminal starts to have root of the host start `argv`."""

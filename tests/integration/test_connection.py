@@ -17,6 +17,7 @@ from paramiko.common import cMSG_CHANNEL_DATA, cMSG_CHANNEL_EOF
 
 from pifleet.connection import connect, ssh, ssh_argv
 from pifleet.errors import HostFailed
+from pifleet.sandbox import linked
 from pifleet.sandbox.linked import Linked
 from pifleet.stream import StreamTimeout
 from pifleet.threads import side_by_side
@@ -256,6 +257,21 @@ def test_a_driver_has_one_connection_whoever_asks_first_and_another_after_it_bro
 
         assert driver._connected() is not link
         assert driver._connected().run(["true"]).code == 0
+
+
+def test_a_host_that_went_while_a_driver_was_at_it_costs_one_wait(sshd, monkeypatch):
+    asked = []
+    with Linked(sshd.host) as driver:
+        stream = driver._connected().stream(["sh", "-c", "echo $PPID; exec sleep 60"])
+        os.kill(int(stream.read(100, 5)), 9)
+        assert stream.wait(10) == 255
+        sshd.stop()
+        monkeypatch.setattr(linked, "connect", lambda host: asked.append(host) or connect(host))
+
+        for _ in range(3):
+            with pytest.raises(HostFailed, match="did not answer"):
+                driver._connected()
+        assert asked == [sshd.host]
 
 
 @pytest.fixture

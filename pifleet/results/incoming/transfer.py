@@ -102,7 +102,7 @@ class Transfer:
             if size > self.limits.frame:
                 raise Refusal("limit.frame", f"a frame of {size} bytes; at most {self.limits.frame} are taken")
             if kind == b"D" and size:
-                self._digest.update(head)  # what data is ends with its own
+                self._digest.update(head)  # a pack ends with a digest of its own
                 yield from ((kind, part) for part in self._parts(size))
                 continue
             payload = b"".join(self._parts(size))

@@ -152,11 +152,10 @@ class PackSink:
         self._size += len(data)
         if self._size > self._limits.pack:
             raise Refusal("git.limit", f"a pack of more than {self._limits.pack} bytes")
-        before, keep = self._last, max(0, _TRAILER - len(data))  # of what was last; without a copy of `data`
-        for part in (before[: len(before) - keep], data[: len(data) - _TRAILER + keep]):
-            self._digest.update(part)
-            self._feed(part)
-        self._last = before[len(before) - keep :] + data[len(data) - _TRAILER + keep :]
+        whole = memoryview(self._last + data)
+        data, self._last = whole[:-_TRAILER], bytes(whole[-_TRAILER:])
+        self._digest.update(data)
+        self._feed(data)
 
     def _feed(self, data: bytes | memoryview) -> None:
         assert self._child.stdin
